@@ -1,0 +1,134 @@
+/*
+ * policy.h - who may go where: everything parsed from acl.ini.
+ *
+ * Immutable and reference-counted (atomically: threads share it).  Decisions
+ * are pure: a query in, a verdict out.  No clock, no sockets, no event loop.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "acl/files.h"
+#include "base/addr.h"
+#include "base/check.h"
+#include "base/error.h"
+#include "base/text.h"
+
+enum section_kind { SECTION_PARTNER, SECTION_BLOCK };
+enum protocol { PROTOCOL_TCP = 1, PROTOCOL_UDP = 2, PROTOCOL_ANY = 3 }; /* any: of every IP protocol */
+enum rate_per { RATE_PER_PARTNER, RATE_PER_SOURCE, RATE_PER_SOURCE_HOST };
+
+struct ports {
+	uint16_t first, last;
+};
+
+/* A list of networks, or of anything counted. */
+struct cidr_list {
+	struct cidr *at;
+	size_t n;
+};
+
+struct section {
+	enum section_kind kind;
+	const char *name;
+	const char *file; /* where it stands, for messages: "acl.ini" */
+	int line;
+	unsigned index;	 /* in file order, from 0 */
+	bool report;	 /* mode = report */
+	struct ports *ports; /* sorted, disjoint; n_ports 0: none named */
+	size_t n_ports;
+	enum protocol protocol;
+	struct cidr_list cidrs; /* sorted, disjoint: what `cidr` and cidr-file name */
+	bool has_hosts;	 /* hosts or hosts-file is there */
+	struct cidr_list from; /* sorted, disjoint: groups and "pods" resolved to networks */
+	struct addr *egress; /* egress-ip; n_egress 0: the gateway's */
+	size_t n_egress;
+	uint64_t rate_ns;   /* nanoseconds a token takes to come back; 0: unlimited */
+	uint32_t rate_burst; /* tokens in a full bucket, at least 1 */
+	const char *rate_text; /* "10/1m" as written, or NULL */
+	enum rate_per rate_per;
+};
+
+struct policy;
+
+/* Parses `name` (acl.ini) and the acl.d/ beside it from `files`.  `pods` is what "pods" means.
+ * NULL with `e` saying FILE:LINE: section: key = value: what was wanted. */
+struct policy *policy_new(struct files *files, const char *name, const struct cidr *pods,
+	size_t n_pods, struct error *e) WARN_UNUSED;
+struct policy *policy_get(struct policy *policy); /* one more reference; returns its argument */
+void policy_put(struct policy *policy);		  /* accepts NULL */
+
+/* Sections in file order, for plans and displays. */
+size_t policy_n_sections(const struct policy *policy);
+const struct section *policy_section(const struct policy *policy, size_t index);
+bool section_admits(const struct section *section, const struct addr *client);
+/* The hosts of a section as the file wrote them, one at a time from `index` 0; NULL ends. */
+const char *section_host(const struct policy *policy, const struct section *section, size_t index);
+
+/* The groups that `client` is in: names in file order, at most `max`; returns how many there are.
+ * "pods" is one of them where the client lies in the pod networks. */
+size_t policy_groups(const struct policy *policy, const struct addr *client, const char **names,
+	size_t max);
+bool policy_is_pod(const struct policy *policy, const struct addr *client);
+
+enum action {
+	ACTION_DENY,
+	ACTION_ALLOW,
+	ACTION_RESOLVE, /* the walk reached networks: ask again with the name's addresses */
+};
+
+enum reason {
+	REASON_MATCHED,	     /* a partner or block names it */
+	REASON_NO_MATCH,     /* nothing names it */
+	REASON_NOT_RESOLVED, /* no address to decide on */
+	REASON_ADDRESS,	     /* the guard: only addresses that may not be dialled */
+	REASON_BLOCKED_ADDRESS, /* an earlier block names the address */
+	REASON_RATE,	     /* set by the caller, with limits.h */
+	REASON_LOOP,	     /* set by the caller */
+};
+
+struct query {
+	struct addr client;
+	bool connect; /* CONNECT: only 443, unless the partner names the port */
+	enum protocol protocol;
+	uint16_t port;
+	struct text host; /* canonical name (host_canonical); length 0: the target is an address */
+	const struct addr *addrs; /* the target address, or what the name resolved to; not owned */
+	size_t n_addrs;
+	bool resolved; /* addrs are the whole answer */
+};
+
+struct verdict {
+	enum action action;
+	enum reason reason;
+	const struct section *section; /* that decided; NULL: nothing matched.  Lives with the policy */
+	bool reported; /* passes only because a section is in report mode */
+};
+
+/*
+ * First match in file order; nothing matches, nothing passes.
+ *
+ * A name that only blocks' networks precede is decided without looking it up
+ * (the guard below holds its addresses against those blocks), and so is a name
+ * that could match nothing: a denied name is never sent to a DNS server.
+ *
+ * Report mode: a block in report mode never denies; a request that nothing else lets pass
+ * goes through the first partner in report mode that names its destination, whatever its
+ * ports and sources.
+ */
+struct verdict policy_decide(const struct policy *policy, const struct query *query);
+
+/* The address guard: may `addr` be dialled under this ALLOW verdict?  REASON_MATCHED: yes.
+ * Else REASON_ADDRESS (not global, and the partner's cidr does not name it) or
+ * REASON_BLOCKED_ADDRESS with *block (may be NULL) set. */
+enum reason policy_guard(const struct policy *policy, const struct query *query,
+	const struct verdict *verdict, const struct addr *addr, const struct section **block);
+
+/* The section's egress address of `like`'s version, or NULL: the gateway's. */
+const struct addr *section_egress(const struct section *section, const struct addr *like);
+
+/* One line for a person: what was asked, what decided and where that is written. */
+void policy_explain(const struct query *query, const struct verdict *verdict, char *out, size_t size);
+const char *reason_name(enum reason reason); /* "no-match", "rate-limited" ... for logs and metrics */

@@ -1,0 +1,46 @@
+/*
+ * metrics.h - what one worker counts, and all workers' counts as Prometheus text.
+ *
+ * A worker writes its own counters and nobody else's, without locks (relaxed atomics, so
+ * that another thread may read them).
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/log/record.h"
+#include "daemon/net/resolver.h"
+
+struct metrics;
+
+struct metrics *metrics_new(void);
+void metrics_free(struct metrics *metrics);
+
+/* Counts one exchange or tunnel that is over.  Partners are counted by name, so counts outlive a reload; at
+ * most 10,000 names are kept, later ones count as partner="other". */
+void metrics_count(struct metrics *metrics, const struct record *record);
+
+/* Gauges. */
+void metrics_client(struct metrics *metrics, int change); /* +1, -1 */
+void metrics_tunnel(struct metrics *metrics, int change);
+void metrics_origin(struct metrics *metrics, int change); /* connections to origins, idle ones included */
+void metrics_accepted(struct metrics *metrics);
+void metrics_refused(struct metrics *metrics); /* a connection over max-connections */
+
+/* What is not a worker's: filled by the proxy's main thread from the gate's messages. */
+struct metrics_facts {
+	uint64_t generation;
+	const char *digest;	/* of the generation in force */
+	uint64_t reloads_ok, reloads_failed;
+	double reload_time;	/* Unix time of the last that succeeded */
+	double start_time;
+	unsigned restarts;	/* of the proxy */
+	uint64_t nat_repairs;
+	size_t max_connections;
+	uint64_t access_lost;
+};
+
+/* The page for /metrics: sums over workers.  malloc()ed, the caller frees; *length without NUL. NULL: no memory. */
+char *metrics_print(struct metrics *const *workers, const struct resolver_counts *const *resolvers,
+	size_t n_workers, const struct metrics_facts *facts, size_t *length);

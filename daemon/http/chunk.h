@@ -1,0 +1,38 @@
+/*
+ * chunk.h - the chunked transfer coding (RFC 9112 7.1).
+ *
+ * A decoder that keeps its place between reads and holds no bytes.  Extensions are checked
+ * and dropped; trailers are checked, bounded and dropped.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/text.h"
+
+#define CHUNK_LINE_MAX 4096	/* bytes in a chunk-size line with its extensions */
+#define CHUNK_TRAILER_MAX 16384 /* bytes in all trailer lines */
+#define CHUNK_HEAD 18		/* longest "size CRLF" that chunk_head() writes */
+
+struct chunk {
+	int state;
+	uint64_t left;	/* data bytes left in this chunk */
+	uint32_t count; /* bytes seen of this line, or of the trailers */
+};
+
+enum chunk_result {
+	CHUNK_DATA, /* `data` is the next run of body bytes; call again */
+	CHUNK_MORE, /* `in` is used up */
+	CHUNK_END,  /* the body is over; what is left of `in` is the next message's */
+	CHUNK_BAD,  /* not chunked coding: close */
+};
+
+void chunk_init(struct chunk *chunk);
+
+/* Advances `in` over what it has read. */
+enum chunk_result chunk_next(struct chunk *chunk, struct text *in, struct text *data);
+
+/* Writes "SIZE CRLF" for `size` > 0 bytes of data (which CRLF must follow); returns its length. */
+size_t chunk_head(char out[CHUNK_HEAD], size_t size);
+#define CHUNK_LAST "0\r\n\r\n"

@@ -1,0 +1,104 @@
+/*
+ * head.h - the head of an HTTP/1 message (RFC 9112 2 to 6).
+ *
+ * A head is bounded, so it is parsed once, when it is complete, by a pure function
+ * that points into the caller's bytes.  What two parsers could read differently is
+ * refused, never repaired.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/text.h"
+
+enum field_id { /* the fields the proxy itself reads or rewrites; FIELD_OTHER: all the rest */
+	FIELD_OTHER,
+	FIELD_CONNECTION,
+	FIELD_CONTENT_LENGTH,
+	FIELD_DATE,
+	FIELD_EXPECT,
+	FIELD_HOST,
+	FIELD_KEEP_ALIVE,
+	FIELD_PROXY_AUTHENTICATE,
+	FIELD_PROXY_AUTHORIZATION,
+	FIELD_PROXY_AUTHENTICATION_INFO,
+	FIELD_PROXY_CONNECTION,
+	FIELD_TE,
+	FIELD_TRAILER,
+	FIELD_TRANSFER_ENCODING,
+	FIELD_UPGRADE,
+	FIELD_VIA,
+};
+
+struct field {
+	struct text name;
+	struct text value; /* without surrounding white space */
+	enum field_id id;
+	bool hop; /* hop-by-hop: by name, or listed in Connection (RFC 9110 7.6.1) */
+};
+
+enum method { METHOD_OTHER, METHOD_CONNECT, METHOD_GET, METHOD_HEAD, METHOD_POST, METHOD_PUT,
+	METHOD_DELETE, METHOD_OPTIONS, METHOD_TRACE, METHOD_PATCH };
+
+enum body {
+	BODY_NONE,
+	BODY_LENGTH,  /* `length` bytes */
+	BODY_CHUNKED, /* RFC 9112 7.1 */
+	BODY_CLOSE,   /* response only: until the origin closes */
+};
+
+struct head {
+	size_t length; /* bytes of the head, with the empty line */
+	int minor;     /* HTTP/1.minor, 0 or 1 */
+
+	struct text method; /* request */
+	enum method method_id;
+	struct text target;
+
+	int status; /* response, 100-599 */
+	struct text phrase;
+
+	struct field *fields; /* the caller's array */
+	size_t n_fields;
+
+	enum body body;
+	uint64_t body_length;
+	bool keep_alive; /* what this message says of its connection (RFC 9112 9.3) */
+	bool expect_continue; /* request, HTTP/1.1 (RFC 9110 10.1.1) */
+	struct text host;     /* request: the Host field's value; length 0 when there is none */
+};
+
+struct head_limits {
+	size_t line;   /* bytes in the request or status line */
+	size_t bytes;  /* bytes in the whole head */
+	size_t fields; /* field lines; the `fields` array holds as many */
+};
+
+/* What is wrong with a message, for its sender and the log. */
+struct head_error {
+	int status; /* 400, 414, 431, 501, 505; for a response always 502 */
+	const char *text; /* static: "Content-Length: want one decimal number" */
+};
+
+enum head_result { HEAD_DONE, HEAD_MORE, HEAD_BAD };
+
+/* Looks for the end of the head in `in`; `*seen` (0 at first) remembers how far it looked, so
+ * that a head that arrives byte by byte costs linear time.  HEAD_BAD: a limit is passed, or the first line
+ * cannot become a message, with `error` set.  Empty lines before a request line are HEAD_DONE's
+ * affair: head_request() skips at most one (RFC 9112 2.2). */
+enum head_result head_find(struct text in, bool request, size_t *seen, const struct head_limits *limits,
+	struct head_error *error);
+
+/* Parse a complete head.  `head->fields` must point to an array of limits->fields.
+ * head_response() needs to know the request: no body after HEAD, nor after CONNECT's 2xx (RFC 9112 6.3). */
+enum head_result head_request(struct text in, const struct head_limits *limits, struct head *head,
+	struct head_error *error);
+enum head_result head_response(struct text in, const struct head_limits *limits, enum method request,
+	struct head *head, struct head_error *error);
+
+/* The first field with this id, or NULL. */
+const struct field *head_field(const struct head *head, enum field_id id);
+
+/* Does a comma-separated list field hold `token`, without case? (RFC 9110 5.6.1) */
+bool list_has(struct text list, struct text token);

@@ -1,0 +1,70 @@
+/*
+ * resolver.h - names to addresses, in one worker's loop (c-ares, RFC 1035).
+ *
+ * A and AAAA are asked at the same time; answers are kept as long as their TTL says
+ * (bounded), so are failures, briefly.  Look-ups of one name share one question.
+ */
+#pragma once
+
+#include <ev.h>
+
+#include "base/addr.h"
+#include "base/check.h"
+#include "base/error.h"
+#include "base/text.h"
+
+#define RESOLVER_ADDRS 16 /* addresses kept for a name; more are dropped */
+
+struct resolver;
+
+struct resolver_options {
+	const struct endpoint *servers; /* none: as resolv.conf says */
+	size_t n_servers;
+	double timeout;	      /* seconds for a whole answer, retries included */
+	size_t cache_names;   /* names kept; the least recently used leaves */
+	double min_ttl, max_ttl, negative_ttl; /* seconds */
+	size_t queries;	      /* names asked at the same time; more are refused */
+	size_t waiters;	      /* look-ups waiting for one name; more are refused */
+	struct text hosts;    /* text in hosts(5) form that comes before DNS; copied */
+};
+
+enum resolver_status {
+	RESOLVER_OK,	   /* at least one address */
+	RESOLVER_NO_NAME,  /* NXDOMAIN, or no address records */
+	RESOLVER_FAILED,   /* SERVFAIL, REFUSED, no server reached */
+	RESOLVER_TIMEOUT,
+	RESOLVER_FULL,	   /* a limit above */
+};
+
+struct resolver_answer {
+	enum resolver_status status;
+	struct addr addrs[RESOLVER_ADDRS]; /* v6 and v4 in the order the server gave, v6 first */
+	size_t n_addrs;
+	bool cached;
+};
+
+/* One look-up, embedded in whoever waits. */
+struct lookup {
+	struct resolver_answer answer;
+	double started, took;		      /* seconds */
+	void (*on_answer)(struct lookup *);   /* from the loop, never from inside resolver_ask() */
+	struct lookup_question *question;     /* private: NULL when not waiting */
+	struct lookup *next, **prev;	      /* private */
+};
+
+/* Counted since the start; read by the metrics of the same worker. */
+struct resolver_counts {
+	uint64_t asked, cache_hits, ok, no_name, failed, timeout, full;
+	double seconds; /* waiting for servers, all together */
+};
+
+struct resolver *resolver_new(struct ev_loop *loop, const struct resolver_options *options,
+	struct error *e);
+void resolver_free(struct resolver *resolver); /* nobody may be waiting any more */
+
+/* True: `lookup->answer` is there already (cache, hosts, or refused).  False: on_answer comes later. `name` is canonical. */
+bool resolver_ask(struct resolver *resolver, struct text name, struct lookup *lookup,
+	void (*on_answer)(struct lookup *));
+void resolver_cancel(struct lookup *lookup); /* no answer comes; fine when not waiting */
+const struct resolver_counts *resolver_counts(const struct resolver *resolver);
+const char *resolver_status_name(enum resolver_status status); /* "nxdomain", "timeout" ... */
