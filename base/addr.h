@@ -44,7 +44,9 @@ const char *addr_print(const struct addr *a, char out[ADDR_TEXT]);
 /* "10.42.0.0/16", or an address alone for a /32 or /128.  False when host
  * bits are set, so that a typing error is not a wider network. */
 bool cidr_parse(struct cidr *c, struct text text);
+/* As cidr_parse() reads it: a /32 or /128 is printed as an address alone. */
 const char *cidr_print(const struct cidr *c, char out[ADDR_TEXT + 4]);
+/* An IPv6 network never holds an IPv4 address: "::/0" is all of IPv6, and only that. */
 bool cidr_contains(const struct cidr *c, const struct addr *a);
 bool cidr_is_v4(const struct cidr *c);
 
