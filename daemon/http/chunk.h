@@ -11,14 +11,14 @@
 
 #include "base/text.h"
 
-#define CHUNK_LINE_MAX 4096	/* bytes in a chunk-size line with its extensions */
+#define CHUNK_LINE_MAX 4096     /* bytes in a chunk-size line with its extensions */
 #define CHUNK_TRAILER_MAX 16384 /* bytes in all trailer lines */
-#define CHUNK_HEAD 18		/* longest "size CRLF" that chunk_head() writes */
+#define CHUNK_HEAD 18           /* longest "size CRLF" that chunk_head() writes */
 
 struct chunk {
-	int state;
-	uint64_t left;	/* data bytes left in this chunk */
+	int state;      /* private, with `count` */
 	uint32_t count; /* bytes seen of this line, or of the trailers */
+	uint64_t left;  /* data bytes left in this chunk */
 };
 
 enum chunk_result {
@@ -30,7 +30,10 @@ enum chunk_result {
 
 void chunk_init(struct chunk *chunk);
 
-/* Advances `in` over what it has read. */
+/* Advances `in` over what it has read.  `data` points into what `in` was.  CHUNK_END and CHUNK_BAD
+ * are for good.  A size of more than 16 digits or over INT64_MAX is refused, and so is everything
+ * that RFC 9112's grammar does not have: bare LF, white space around the size, folded trailer
+ * lines. */
 enum chunk_result chunk_next(struct chunk *chunk, struct text *in, struct text *data);
 
 /* Writes "SIZE CRLF" for `size` > 0 bytes of data (which CRLF must follow); returns its length. */

@@ -14,12 +14,14 @@
 
 enum field_id { /* the fields the proxy itself reads or rewrites; FIELD_OTHER: all the rest */
 	FIELD_OTHER,
+	FIELD_CACHE_CONTROL,
 	FIELD_CONNECTION,
 	FIELD_CONTENT_LENGTH,
 	FIELD_DATE,
 	FIELD_EXPECT,
 	FIELD_HOST,
 	FIELD_KEEP_ALIVE,
+	FIELD_MAX_FORWARDS,
 	FIELD_PROXY_AUTHENTICATE,
 	FIELD_PROXY_AUTHORIZATION,
 	FIELD_PROXY_AUTHENTICATION_INFO,
@@ -35,15 +37,27 @@ struct field {
 	struct text name;
 	struct text value; /* without surrounding white space */
 	enum field_id id;
-	bool hop; /* hop-by-hop: by name, or listed in Connection (RFC 9110 7.6.1) */
+	/* Hop-by-hop: by name, or listed in Connection (RFC 9110 7.6.1).  Listing takes away only
+	 * FIELD_OTHER: nobody hides Host or Via from the next hop. */
+	bool hop;
 };
 
-enum method { METHOD_OTHER, METHOD_CONNECT, METHOD_GET, METHOD_HEAD, METHOD_POST, METHOD_PUT,
-	METHOD_DELETE, METHOD_OPTIONS, METHOD_TRACE, METHOD_PATCH };
+enum method {
+	METHOD_OTHER,
+	METHOD_CONNECT,
+	METHOD_GET,
+	METHOD_HEAD,
+	METHOD_POST,
+	METHOD_PUT,
+	METHOD_DELETE,
+	METHOD_OPTIONS,
+	METHOD_TRACE,
+	METHOD_PATCH
+};
 
 enum body {
 	BODY_NONE,
-	BODY_LENGTH,  /* `length` bytes */
+	BODY_LENGTH,  /* `body_length` bytes, which may be 0 */
 	BODY_CHUNKED, /* RFC 9112 7.1 */
 	BODY_CLOSE,   /* response only: until the origin closes */
 };
@@ -56,7 +70,7 @@ struct head {
 	enum method method_id;
 	struct text target;
 
-	int status; /* response, 100-599 */
+	int status; /* response, 100-599 without 101 */
 	struct text phrase;
 
 	struct field *fields; /* the caller's array */
@@ -64,38 +78,57 @@ struct head {
 
 	enum body body;
 	uint64_t body_length;
-	bool keep_alive; /* what this message says of its connection (RFC 9112 9.3) */
-	bool expect_continue; /* request, HTTP/1.1 (RFC 9110 10.1.1) */
+	/* What Content-Length says, also where no body follows (HEAD, 304).  -1: it is not there,
+	 * or means nothing here (1xx, 204, CONNECT's 2xx). */
+	int64_t content_length;
+	/* What this message says of its connection (RFC 9112 9.3); of a response also that its end
+	 * is known, so that the connection can carry another. */
+	bool keep_alive;
+	bool expect_continue; /* request with a body, HTTP/1.1 (RFC 9110 10.1.1) */
+	int64_t max_forwards; /* TRACE, OPTIONS: 0 is for us to answer (RFC 9110 7.6.2); -1: none */
 	struct text host;     /* request: the Host field's value; length 0 when there is none */
 };
 
+#define METHOD_MAX 64 /* bytes in a method; a longer one is 501 */
+
 struct head_limits {
-	size_t line;   /* bytes in the request or status line */
+	size_t line;   /* bytes in the request or status line, without CRLF */
 	size_t bytes;  /* bytes in the whole head */
 	size_t fields; /* field lines; the `fields` array holds as many */
 };
 
 /* What is wrong with a message, for its sender and the log. */
 struct head_error {
-	int status; /* 400, 414, 431, 501, 505; for a response always 502 */
+	int status;       /* 400, 414, 417, 431, 501, 505; for a response always 502 */
 	const char *text; /* static: "Content-Length: want one decimal number" */
 };
 
 enum head_result { HEAD_DONE, HEAD_MORE, HEAD_BAD };
 
 /* Looks for the end of the head in `in`; `*seen` (0 at first) remembers how far it looked, so
- * that a head that arrives byte by byte costs linear time.  HEAD_BAD: a limit is passed, or the first line
- * cannot become a message, with `error` set.  Empty lines before a request line are HEAD_DONE's
- * affair: head_request() skips at most one (RFC 9112 2.2). */
-enum head_result head_find(struct text in, bool request, size_t *seen, const struct head_limits *limits,
-	struct head_error *error);
+ * that a head that arrives byte by byte costs linear time.  HEAD_DONE: the head is the first
+ * `*seen` bytes.  HEAD_BAD, with `error` set: a limit is passed, a line ends with LF alone, or the
+ * first line cannot become a message.  One empty line before a request line belongs to the head
+ * (RFC 9112 2.2). */
+enum head_result head_find(struct text in, bool request, size_t *seen,
+	const struct head_limits *limits, struct head_error *error);
 
-/* Parse a complete head.  `head->fields` must point to an array of limits->fields.
- * head_response() needs to know the request: no body after HEAD, nor after CONNECT's 2xx (RFC 9112 6.3). */
+/*
+ * Parse a complete head (HEAD_MORE: it is not); bytes behind it are left alone.  `head->fields`
+ * must point to an array of limits->fields, the rest is filled in.  Refused, beyond what
+ * RFC 9112 demands:
+ *   - bare LF, bare CR, folded lines, white space other than the one SP in a start line;
+ *   - Content-Length more than once, even when all agree, as a list, or with leading zeros;
+ *   - Transfer-Encoding other than "chunked" alone, with Content-Length, or in HTTP/1.0;
+ *   - versions other than 1.0 and 1.1; Host more than once in 1.0 too;
+ *   - CONNECT with a body; 101, for nobody asked for an Upgrade; a body in 1xx.
+ * head_response() needs to know the request: no body after HEAD, nor after CONNECT's 2xx (RFC
+ * 9112 6.3).
+ */
 enum head_result head_request(struct text in, const struct head_limits *limits, struct head *head,
 	struct head_error *error);
-enum head_result head_response(struct text in, const struct head_limits *limits, enum method request,
-	struct head *head, struct head_error *error);
+enum head_result head_response(struct text in, const struct head_limits *limits,
+	enum method request, struct head *head, struct head_error *error);
 
 /* The first field with this id, or NULL. */
 const struct field *head_field(const struct head *head, enum field_id id);
