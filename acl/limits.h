@@ -12,23 +12,27 @@
 
 #include "acl/policy.h"
 
+#define LIMITS_MAX 16777216 /* buckets, of 56 bytes */
+
 struct limits;
 
-/* At most `max` buckets.  NULL: no memory. */
+/* At most `max` buckets, 1 to LIMITS_MAX; memory is used as they come.  NULL: no memory. */
 struct limits *limits_new(size_t max);
-void limits_free(struct limits *limits);
+void limits_free(struct limits *limits); /* accepts NULL */
 
 struct limit {
-	uint32_t left;		/* whole tokens in the bucket now */
-	uint64_t retry_ns;	/* until one token is there; 0 when left > 0 */
+	uint32_t left;	   /* whole tokens in the bucket now */
+	uint64_t retry_ns; /* until one token is there; 0 when left > 0 */
 };
 
 /* Takes one token for the section's rate (none set: always true).  `now` in nanoseconds of a
- * monotonic clock.  `state` (may be NULL) tells the bucket afterwards.  Thread-safe. */
+ * monotonic clock.  `state` (may be NULL) tells the bucket afterwards.  Thread-safe.
+ * `host` is canonical, for an address its text: at most HOST_MAX bytes.  When a reload changed the
+ * section's rate or burst, the tokens that were missing are still missing, up to the new burst. */
 bool limits_take(struct limits *limits, const struct section *section, const struct addr *client,
 	struct text host, uint64_t now, struct limit *state);
 
-/* The same without taking. */
+/* The same without taking; `state` is not NULL. */
 void limits_look(struct limits *limits, const struct section *section, const struct addr *client,
 	struct text host, uint64_t now, struct limit *state);
 
