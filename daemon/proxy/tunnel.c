@@ -1,0 +1,259 @@
+/*
+ * An idle tunnel owns no buffer and no pipe, only this struct: ten thousand of
+ * them cost ten megabytes.  There is no timer either; the worker's list is in order of
+ * the last traffic, and its clock looks at the head once a second.
+ */
+#include "daemon/proxy/tunnel.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/net/pump.h"
+#include "daemon/proxy/worker.h"
+
+struct tunnel {
+	struct worker *worker;
+	TAILQ_ENTRY(tunnel) idle;
+	double began, active; /* monotonic; active: when bytes last moved */
+	struct conn client, origin;
+	struct pump to_origin, to_client;
+	bool to_origin_ended, to_client_ended;
+	struct generation *generation;
+	struct query query;
+	struct record record;
+	char texts[]; /* target, method, host */
+};
+
+static void destroy(struct tunnel *t, enum ending ending)
+{
+	struct worker *w = t->worker;
+
+	pump_fini(&t->to_origin, &w->pipes);
+	pump_fini(&t->to_client, &w->pipes);
+	conn_fini(&t->client, w->loop, &w->buffers);
+	conn_fini(&t->origin, w->loop, &w->buffers);
+	t->record.total = w->now - t->began;
+	t->record.ending = ending;
+	worker_record(w, &t->record);
+	metrics_tunnel(w->metrics, -1);
+	metrics_origin(w->metrics, -1);
+	TAILQ_REMOVE(&w->tunnels, t, idle);
+	w->n_tunnels--;
+	generation_put(t->generation);
+	free(t);
+	worker_connection_closed(w);
+}
+
+/* A tunnel that did not end well is reset, so that no side takes the cut for the end. */
+static void abort_both(struct tunnel *t, enum ending ending)
+{
+	struct linger reset = {.l_onoff = 1};
+
+	setsockopt(t->client.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	setsockopt(t->origin.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	destroy(t, ending);
+}
+
+static int wanted(const struct conn *conn, const struct pump *from, bool from_ended,
+	const struct conn *other, const struct pump *to)
+{
+	int events = 0;
+
+	if (!from_ended && !conn->eof && from->held == 0 && !other->out)
+		events |= EV_READ;
+	if (conn->blocked && (to->held > 0 || conn->out))
+		events |= EV_WRITE;
+	return events;
+}
+
+/* One direction.  False when a side failed. */
+static bool carry(struct tunnel *t, struct pump *pump, struct conn *from, struct conn *to,
+	bool *ended, uint64_t *moved)
+{
+	int error;
+
+	if (*ended)
+		return true;
+	error = conn_send(to, &t->worker->buffers);
+	if (error)
+		return error == -EAGAIN;
+	switch (pump_step(pump, &t->worker->pipes, from, to, moved)) {
+	case PUMP_END:
+		*ended = true;
+		shutdown(to->fd, SHUT_WR);
+		return true;
+	case PUMP_WAIT:
+	case PUMP_BUSY:
+		return true;
+	case PUMP_FROM_FAILED:
+	case PUMP_TO_FAILED:
+	case PUMP_NO_PIPE:
+		break;
+	}
+	return false;
+}
+
+static void drive(struct tunnel *t)
+{
+	struct worker *w = t->worker;
+	uint64_t before = t->record.from_client + t->record.to_client;
+
+	if (!carry(t, &t->to_origin, &t->client, &t->origin, &t->to_origin_ended,
+		    &t->record.from_client)) {
+		abort_both(t, t->origin.eof ? ENDING_ORIGIN_GONE : ENDING_CLIENT_GONE);
+		return;
+	}
+	if (!carry(t, &t->to_client, &t->origin, &t->client, &t->to_client_ended,
+		    &t->record.to_client)) {
+		abort_both(t, t->client.eof ? ENDING_CLIENT_GONE : ENDING_ORIGIN_GONE);
+		return;
+	}
+	if (t->to_origin_ended && t->to_client_ended) {
+		destroy(t, ENDING_DONE);
+		return;
+	}
+	if (t->record.from_client + t->record.to_client != before) {
+		t->active = w->now;
+		TAILQ_REMOVE(&w->tunnels, t, idle);
+		TAILQ_INSERT_TAIL(&w->tunnels, t, idle);
+	}
+	conn_arm(&t->client, w->loop,
+		wanted(&t->client, &t->to_origin, t->to_origin_ended, &t->origin, &t->to_client));
+	conn_arm(&t->origin, w->loop,
+		wanted(&t->origin, &t->to_client, t->to_client_ended, &t->client, &t->to_origin));
+}
+
+static void on_client(struct ev_loop *loop, ev_io *io, int revents)
+{
+	struct tunnel *t = io->data;
+
+	(void)loop;
+	conn_note(&t->client, revents);
+	drive(t);
+}
+
+static void on_origin(struct ev_loop *loop, ev_io *io, int revents)
+{
+	struct tunnel *t = io->data;
+
+	(void)loop;
+	conn_note(&t->origin, revents);
+	drive(t);
+}
+
+static struct text keep(char **at, struct text text)
+{
+	char *copy = *at;
+
+	if (text.length)
+		memcpy(copy, text.at, text.length);
+	*at += text.length;
+	return (struct text){copy, text.length};
+}
+
+/* The other struct is left without fd and buffers. */
+static void take_conn(struct conn *mine, struct conn *theirs,
+	void (*on_io)(struct ev_loop *, ev_io *, int), struct tunnel *t)
+{
+	conn_init(mine, theirs->fd, on_io, t);
+	mine->readable = theirs->readable;
+	mine->blocked = theirs->blocked;
+	mine->eof = theirs->eof;
+	mine->out = theirs->out;
+	theirs->fd = -1;
+	theirs->out = NULL;
+}
+
+bool tunnel_start(struct worker *w, struct conn *client, struct conn *origin,
+	struct generation *generation, const struct query *query, const struct record *record, double began)
+{
+	struct tunnel *t = calloc(1,
+		sizeof(*t) + record->target.length + record->method.length + query->host.length);
+	char *texts;
+
+	if (!t)
+		return false;
+	texts = t->texts;
+	t->worker = w;
+	t->generation = generation_get(generation);
+	t->query = *query;
+	t->record = *record;
+	t->query.host = keep(&texts, query->host);
+	t->record.target = keep(&texts, record->target);
+	t->record.method = keep(&texts, record->method);
+	t->record.tunnel = true;
+	t->began = began;
+	t->query.addrs = &t->record.origin.addr;
+	t->query.n_addrs = 1;
+	t->query.resolved = true;
+	take_conn(&t->client, client, on_client, t);
+	take_conn(&t->origin, origin, on_origin, t);
+	CHECK(!t->origin.out);
+	t->record.from_client = buffer_held(client->in);
+	t->origin.out = client->in;
+	client->in = NULL;
+	t->to_origin.left = t->to_client.left = PUMP_ENDLESS;
+	t->active = w->now;
+	TAILQ_INSERT_TAIL(&w->tunnels, t, idle);
+	w->n_tunnels++;
+	metrics_tunnel(w->metrics, 1);
+	drive(t);
+	return true;
+}
+
+/* Would this tunnel be made again, and leave from the same address? */
+static bool still_allowed(const struct tunnel *t, const struct generation *now, struct verdict *v)
+{
+	const struct addr *egress;
+	bool none;
+
+	*v = policy_decide(now->policy, &t->query);
+	if (v->action != ACTION_ALLOW ||
+		policy_guard(now->policy, &t->query, v, &t->record.origin.addr, NULL) != REASON_MATCHED)
+		return false;
+	egress = generation_egress(now, v->section, &t->record.origin.addr, &none);
+	if (none || !egress != !t->record.has_egress)
+		return false;
+	return !egress || addr_equal(egress, &t->record.egress);
+}
+
+static void recheck(struct tunnel *t)
+{
+	struct generation *now = t->worker->generation;
+	struct verdict v;
+
+	if (still_allowed(t, now, &v)) {
+		t->record.verdict = v;
+		generation_put(t->generation);
+		t->generation = generation_get(now);
+	} else if (now->config->on_reload == ON_RELOAD_RECHECK) {
+		abort_both(t, ENDING_POLICY_CHANGED);
+	}
+}
+
+void tunnels_recheck(struct worker *w)
+{
+	struct tunnel *t = TAILQ_FIRST(&w->tunnels), *next;
+
+	for (; t; t = next) {
+		next = TAILQ_NEXT(t, idle);
+		recheck(t);
+	}
+}
+
+void tunnels_close_idle(struct worker *w, double than)
+{
+	struct tunnel *t;
+
+	while ((t = TAILQ_FIRST(&w->tunnels)) && t->active < than)
+		abort_both(t, ENDING_IDLE_TIMEOUT);
+}
+
+void tunnels_close_all(struct worker *w, enum ending ending)
+{
+	struct tunnel *t;
+
+	while ((t = TAILQ_FIRST(&w->tunnels)))
+		abort_both(t, ending);
+}

@@ -1,0 +1,393 @@
+#include "daemon/proxy/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "daemon/log/log.h"
+#include "daemon/proxy/client.h"
+#include "daemon/proxy/tunnel.h"
+
+#define ACCEPTS 32	      /* connections accepted in one turn */
+#define TOLD 64		      /* clients over the limit, over all workers, that are told so */
+#define ACCEPT_PAUSE 0.1      /* seconds, when there is no file descriptor left */
+#define ACCESS_BUFFER (256 * 1024)
+
+const struct config *worker_config(const struct worker *w)
+{
+	return w->generation->config;
+}
+
+const char *worker_date(struct worker *w)
+{
+	time_t now = (time_t)ev_now(w->loop);
+
+	if (now != w->date_at) {
+		date_print(now, w->date);
+		w->date_at = now;
+	}
+	return w->date;
+}
+
+static double monotonic(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+uint64_t worker_ns(struct worker *w)
+{
+	return (uint64_t)(w->now * 1e9);
+}
+
+struct head_limits worker_head_limits(const struct worker *w)
+{
+	const struct config *config = worker_config(w);
+
+	return (struct head_limits){.line = config->max_request_line,
+		.bytes = config->max_header_bytes,
+		.fields = config->max_header_fields};
+}
+
+void worker_record(struct worker *w, const struct record *record)
+{
+	metrics_count(w->metrics, record);
+	access_write(w->access, record);
+}
+
+static void end_if_drained(struct worker *w)
+{
+	if (w->draining && w->n_clients == 0 && w->n_tunnels == 0)
+		ev_break(w->loop, EVBREAK_ALL);
+}
+
+void worker_connection_closed(struct worker *w)
+{
+	atomic_fetch_sub_explicit(&w->shared->clients, 1, memory_order_relaxed);
+	end_if_drained(w);
+}
+
+/* Out of descriptors: let some close before the next try. */
+static void pause_accept(struct worker *w)
+{
+	for (size_t i = 0; i < w->n_listeners; i++)
+		ev_io_stop(w->loop, &w->listeners[i]);
+	ev_timer_set(&w->retry_accept, ACCEPT_PAUSE, 0);
+	ev_timer_start(w->loop, &w->retry_accept);
+}
+
+static void on_retry_accept(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct worker *w = timer->data;
+
+	(void)revents;
+	for (size_t i = 0; i < w->n_listeners && !w->draining; i++)
+		ev_io_start(loop, &w->listeners[i]);
+}
+
+static void accepted(struct worker *w, int fd, const struct sockaddr *sa, enum listener_kind kind)
+{
+	size_t max = worker_config(w)->max_connections;
+	size_t n = atomic_fetch_add_explicit(&w->shared->clients, 1, memory_order_relaxed);
+	bool over = kind == LISTENER_PROXY && n >= max;
+	struct endpoint at;
+
+	metrics_accepted(w->metrics);
+	if (over)
+		metrics_refused(w->metrics);
+	if (!endpoint_from_sockaddr(&at, sa) || (over && n >= max + TOLD)) {
+		close(fd);
+		worker_connection_closed(w);
+		return;
+	}
+	if (!client_new(w, fd, &at, kind, over))
+		worker_connection_closed(w);
+}
+
+static void on_accept(struct ev_loop *loop, ev_io *io, int revents)
+{
+	struct worker *w = io->data;
+	const struct listener *l = w->listening[io - w->listeners];
+
+	(void)loop;
+	(void)revents;
+	for (int i = 0; i < ACCEPTS && !w->draining; i++) {
+		struct sockaddr_storage sa;
+		socklen_t length = sizeof(sa);
+		int fd = accept4(l->fd, (struct sockaddr *)&sa, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd >= 0) {
+			accepted(w, fd, (struct sockaddr *)&sa, l->kind);
+			continue;
+		}
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+			log_warn("worker %u: accept: %s", w->index, strerror(errno));
+			pause_accept(w);
+		}
+		if (errno != ECONNABORTED && errno != EINTR)
+			return;
+	}
+}
+
+static void follow(struct worker *w, struct generation *next)
+{
+	struct generation *old = w->generation;
+	size_t fields = next->config->max_header_fields;
+
+	if (fields > old->config->max_header_fields) {
+		struct field *larger = calloc(fields, sizeof(*larger));
+
+		if (!larger) {
+			log_error("worker %u: out of memory: stays with generation %llu", w->index,
+				(unsigned long long)old->number);
+			generation_put(next);
+			return;
+		}
+		free(w->fields);
+		w->fields = larger;
+	}
+	w->generation = next;
+	access_set_format(w->access, next->config->access_format);
+	origin_close_idle(w, INFINITY);
+	tunnels_recheck(w);
+	generation_put(old);
+	atomic_store(&w->follows, next->number);
+}
+
+static void change_access_log(struct worker *w, unsigned serial, int fd)
+{
+	int old = w->access_fd;
+
+	w->access_fd = fd;
+	w->access_serial = serial;
+	access_set_fd(w->access, fd);
+	if (old >= 0)
+		close(old);
+}
+
+static void begin_drain(struct worker *w)
+{
+	w->draining = true;
+	ev_timer_stop(w->loop, &w->retry_accept);
+	for (size_t i = 0; i < w->n_listeners; i++) {
+		ev_io_stop(w->loop, &w->listeners[i]);
+		close(w->listening[i]->fd);
+	}
+	origin_close_idle(w, INFINITY);
+	clients_close_idle(w);
+	end_if_drained(w);
+}
+
+static void on_wake(struct ev_loop *loop, ev_async *wake, int revents)
+{
+	struct worker *w = wake->data;
+	struct shared *s = w->shared;
+	struct generation *next;
+	unsigned serial;
+	bool draining;
+	int fd = -1;
+
+	(void)loop;
+	(void)revents;
+	pthread_mutex_lock(&s->lock);
+	next = s->generation == w->generation ? NULL : generation_get(s->generation);
+	serial = s->access_serial;
+	if (serial != w->access_serial && s->access_fd >= 0)
+		fd = fcntl(s->access_fd, F_DUPFD_CLOEXEC, 3);
+	draining = s->draining;
+	pthread_mutex_unlock(&s->lock);
+	if (serial != w->access_serial)
+		change_access_log(w, serial, fd);
+	if (next)
+		follow(w, next);
+	if (draining && !w->draining)
+		begin_drain(w);
+	ev_async_send(s->main_loop, &s->wake_main);
+}
+
+static void cut_at_drain_timeout(struct worker *w)
+{
+	if (!w->draining || w->now < w->shared->drain_until)
+		return;
+	tunnels_close_all(w, ENDING_DRAINED);
+	clients_close_all(w, ENDING_DRAINED);
+	end_if_drained(w);
+}
+
+static void on_second(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct worker *w = timer->data;
+
+	(void)loop;
+	(void)revents;
+	access_flush(w->access);
+	origin_close_idle(w, w->now - worker_config(w)->origin_idle_timeout);
+	tunnels_close_idle(w, w->now - worker_config(w)->tunnel_timeout);
+	cut_at_drain_timeout(w);
+}
+
+/* Once a turn, before anything else in it. */
+static void on_turn(struct ev_loop *loop, ev_check *check, int revents)
+{
+	struct worker *w = check->data;
+
+	(void)loop;
+	(void)revents;
+	w->now = monotonic();
+}
+
+static void *run(void *arg)
+{
+	struct worker *w = arg;
+
+	w->now = monotonic();
+	for (size_t i = 0; i < w->n_listeners; i++)
+		ev_io_start(w->loop, &w->listeners[i]);
+	ev_timer_start(w->loop, &w->second);
+	ev_run(w->loop, 0);
+	access_flush(w->access);
+	atomic_store(&w->ended, true);
+	ev_async_send(w->shared->main_loop, &w->shared->wake_main);
+	return NULL;
+}
+
+static struct resolver *make_resolver(struct worker *w, struct error *e)
+{
+	const struct config *config = worker_config(w);
+	struct resolver_options options = {.servers = config->dns_servers.at,
+		.n_servers = config->dns_servers.n,
+		.timeout = config->dns_timeout,
+		.cache_names = config->dns_cache,
+		.min_ttl = config->dns_min_ttl,
+		.max_ttl = config->dns_max_ttl,
+		.negative_ttl = config->dns_negative_ttl,
+		.queries = config->dns_queries,
+		.waiters = config->dns_waiters};
+
+	if (config->dns_hosts_file &&
+		files_get(w->generation->files, config->dns_hosts_file, &options.hosts, e))
+		return NULL;
+	return resolver_new(w->loop, &options, e);
+}
+
+static int add_listeners(struct worker *w, const struct listener *listeners, size_t n)
+{
+	static const int on = 1;
+
+	w->listeners = calloc(n, sizeof(*w->listeners));
+	w->listening = calloc(n, sizeof(*w->listening));
+	if (!w->listeners || !w->listening)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		if (listeners[i].worker != w->index)
+			continue;
+		/* accepted sockets inherit it */
+		setsockopt(listeners[i].fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		ev_io_init(&w->listeners[w->n_listeners], on_accept, listeners[i].fd, EV_READ);
+		w->listeners[w->n_listeners].data = w;
+		w->listening[w->n_listeners++] = &listeners[i];
+	}
+	return 0;
+}
+
+static int make_parts(struct worker *w, const struct listener *listeners, size_t n, struct error *e)
+{
+	w->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
+	w->fields = calloc(worker_config(w)->max_header_fields, sizeof(*w->fields));
+	w->access = access_new(-1, worker_config(w)->access_format, ACCESS_BUFFER);
+	w->metrics = metrics_new();
+	if (!w->loop || !w->fields || !w->access || !w->metrics || add_listeners(w, listeners, n))
+		return error_set(e, -ENOMEM, "worker %u: out of memory", w->index);
+	w->resolver = make_resolver(w, e);
+	return w->resolver ? 0 : -EINVAL;
+}
+
+static void init_watchers(struct worker *w)
+{
+	ev_async_init(&w->wake, on_wake);
+	ev_timer_init(&w->second, on_second, 1.0, 1.0);
+	ev_init(&w->retry_accept, on_retry_accept);
+	ev_check_init(&w->turn, on_turn);
+	ev_set_priority(&w->turn, EV_MAXPRI);
+	w->wake.data = w->second.data = w->retry_accept.data = w->turn.data = w;
+	ev_async_start(w->loop, &w->wake);
+	ev_check_start(w->loop, &w->turn);
+}
+
+struct worker *worker_new(struct shared *shared, unsigned index, const struct listener *listeners,
+	size_t n_listeners, struct error *e)
+{
+	struct worker *w = calloc(1, sizeof(*w));
+
+	if (!w) {
+		error_set(e, -ENOMEM, "worker %u: out of memory", index);
+		return NULL;
+	}
+	w->shared = shared;
+	w->index = index;
+	w->access_fd = -1;
+	w->generation = generation_get(shared->generation);
+	atomic_init(&w->follows, w->generation->number);
+	TAILQ_INIT(&w->clients);
+	TAILQ_INIT(&w->tunnels);
+	origin_pool_init(&w->origins);
+	if (make_parts(w, listeners, n_listeners, e)) {
+		worker_free(w);
+		return NULL;
+	}
+	init_watchers(w);
+	return w;
+}
+
+/* Signals are the gate's affair. */
+int worker_start(struct worker *w)
+{
+	sigset_t all, before;
+	int error;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	error = pthread_create(&w->thread, NULL, run, w);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (error == 0)
+		worker_wake(w);
+	return -error;
+}
+
+void worker_wake(struct worker *w)
+{
+	ev_async_send(w->loop, &w->wake);
+}
+
+void worker_free(struct worker *w)
+{
+	if (!w)
+		return;
+	if (w->loop) {
+		clients_close_all(w, ENDING_DRAINED);
+		tunnels_close_all(w, ENDING_DRAINED);
+		origin_close_idle(w, INFINITY);
+		resolver_free(w->resolver);
+	}
+	access_free(w->access);
+	if (w->access_fd >= 0)
+		close(w->access_fd);
+	metrics_free(w->metrics);
+	buffer_pool_fini(&w->buffers);
+	pipe_pool_fini(&w->pipes);
+	free(w->fields);
+	free(w->listeners);
+	free(w->listening);
+	generation_put(w->generation);
+	if (w->loop)
+		ev_loop_destroy(w->loop);
+	free(w);
+}
