@@ -36,11 +36,6 @@ static __attribute__((cold)) enum head_result bad(struct parse *p, int status, c
 	return HEAD_BAD;
 }
 
-static size_t leading_empty_line(struct text in, bool request)
-{
-	return request && in.length >= 2 && memcmp(in.at, "\r\n", 2) == 0 ? 2 : 0;
-}
-
 /* Can these bytes be the beginning of a start line?  Answers "no" to a TLS handshake at once. */
 static bool may_start(struct text in, size_t start, bool request)
 {
@@ -56,7 +51,8 @@ enum head_result head_find(struct text in, bool request, size_t *seen,
 {
 	struct parse p = {.error = error, .request = request};
 	size_t end = in.length < limits->bytes ? in.length : limits->bytes;
-	size_t start = leading_empty_line(in, request);
+	bool blank = request && in.length >= 2 && memcmp(in.at, "\r\n", 2) == 0;
+	size_t start = blank ? 2 : 0;
 	size_t border = start + limits->line + 2; /* the first line has ended before it */
 
 	if (in.length > 0 && !may_start(in, start, request))
@@ -137,8 +133,13 @@ static enum method method_id_of(struct text method)
 static enum head_result request_line(struct parse *p)
 {
 	const char *const want = "request line: want METHOD SP TARGET SP HTTP/1.1";
-	const char *start = p->at;
+	enum head_result result = HEAD_DONE;
 
+	if (p->at < p->end && *p->at == '\r')
+		result = line_end(p, want); /* the empty line before it */
+	if (result != HEAD_DONE)
+		return result;
+	const char *start = p->at;
 	p->at = bytes_skip(start, p->end, BYTE_TOKEN);
 	p->head->method = bytes_span(start, p->at);
 	if (p->head->method.length > METHOD_MAX)
@@ -157,7 +158,7 @@ static enum head_result request_line(struct parse *p)
 	if (p->at == target || *p->at++ != ' ')
 		return bad(p, 400, want);
 
-	enum head_result result = version(p);
+	result = version(p);
 	if (result == HEAD_DONE)
 		result = line_end(p, want);
 	if (result == HEAD_DONE && (size_t)(p->at - start) > p->limits->line + 2)
@@ -398,7 +399,8 @@ static enum head_result request_is(struct parse *p)
 		return bad(p, 400, "Host: HTTP/1.1 wants it");
 	if (head->method_id == METHOD_CONNECT && (p->chunked || head->content_length > 0))
 		return bad(p, 400, "CONNECT: want no body");
-	take_body(p, BODY_NONE);
+	if (head->method_id != METHOD_CONNECT)
+		take_body(p, BODY_NONE);
 	head->expect_continue = p->expect && head->minor == 1 &&
 				(head->body == BODY_CHUNKED || head->body_length > 0);
 	return HEAD_DONE;
@@ -430,11 +432,9 @@ static enum head_result parse(struct parse *p, struct text in, enum method reque
 	struct head *head = p->head;
 
 	*head = (struct head){.fields = head->fields, .content_length = -1, .max_forwards = -1};
-	p->at = in.at + leading_empty_line(in, p->request);
+	p->at = in.at;
 	p->end = in.at + length;
-	enum head_result result = p->at > p->end ? HEAD_MORE
-				  : p->request   ? request_line(p)
-						 : status_line(p);
+	enum head_result result = p->request ? request_line(p) : status_line(p);
 	if (result == HEAD_DONE)
 		result = field_lines(p);
 	if (result == HEAD_MORE && in.length >= p->limits->bytes)
