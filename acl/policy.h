@@ -24,7 +24,8 @@ struct ports {
 	uint16_t first, last;
 };
 
-/* A list of networks, or of anything counted. */
+/* Networks.  A policy's lists are sorted, IPv4 before IPv6, and none holds another; ::/0 is every
+ * IPv6 address and 0.0.0.0/0 every IPv4 one, so "any" is these two. */
 struct cidr_list {
 	struct cidr *at;
 	size_t n;
@@ -64,7 +65,8 @@ void policy_put(struct policy *policy);		  /* accepts NULL */
 size_t policy_n_sections(const struct policy *policy);
 const struct section *policy_section(const struct policy *policy, size_t index);
 bool section_admits(const struct section *section, const struct addr *client);
-/* The hosts of a section as the file wrote them, one at a time from `index` 0; NULL ends. */
+/* The host patterns of a section in canonical form ("*.x", ".x", "x", "*"), hosts before hosts-file,
+ * one at a time from `index` 0; NULL ends. */
 const char *section_host(const struct policy *policy, const struct section *section, size_t index);
 
 /* The groups that `client` is in: names in file order, at most `max`; returns how many there are.
@@ -104,7 +106,8 @@ struct verdict {
 	enum action action;
 	enum reason reason;
 	const struct section *section; /* that decided; NULL: nothing matched.  Lives with the policy */
-	bool reported; /* passes only because a section is in report mode */
+	bool reported; /* passes only because a section is in report mode: */
+	const struct section *reporter; /* that one: a block, or the partner itself; else NULL */
 };
 
 /*
@@ -116,13 +119,14 @@ struct verdict {
  *
  * Report mode: a block in report mode never denies; a request that nothing else lets pass
  * goes through the first partner in report mode that names its destination, whatever its
- * ports and sources.
+ * ports and sources.  What a block in force names is not let pass by any report mode.
  */
 struct verdict policy_decide(const struct policy *policy, const struct query *query);
 
 /* The address guard: may `addr` be dialled under this ALLOW verdict?  REASON_MATCHED: yes.
- * Else REASON_ADDRESS (not global, and the partner's cidr does not name it) or
- * REASON_BLOCKED_ADDRESS with *block (may be NULL) set. */
+ * Else REASON_ADDRESS (not global, and the partner's cidr does not name it; a network /0 names
+ * no address) or REASON_BLOCKED_ADDRESS.  *block (`block` may be NULL) is the block then; with
+ * REASON_MATCHED it is NULL, or the block in report mode that would refuse the address. */
 enum reason policy_guard(const struct policy *policy, const struct query *query,
 	const struct verdict *verdict, const struct addr *addr, const struct section **block);
 
