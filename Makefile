@@ -2,13 +2,17 @@
 
 CC      ?= gcc
 SAN     ?=
+PREFIX  ?= /usr/local
+PYTHON  := /usr/bin/python3
 BUILD   := build$(if $(SAN),/$(SAN))
+
+VERSION := 0.1.0
 PKGS    := libnftnl libmnl libcares jansson libmd libseccomp libcap-ng
-CPPFLAGS += -D_GNU_SOURCE -I. $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+CPPFLAGS += -D_GNU_SOURCE -DEGRET_VERSION='"$(VERSION)"' -I. $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 CFLAGS  ?= -O2 -g
 CFLAGS  += -std=c11 -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes \
            -Wformat=2 -Wno-format-nonliteral -fno-strict-aliasing -fno-common -fstack-protector-strong -pthread
-LDLIBS  += $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lev -liniparser -pthread
+LDLIBS  += $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lev -liniparser -lm -pthread
 ifneq ($(SAN),)
 CFLAGS  += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
 LDFLAGS += -fsanitize=$(SAN)
@@ -19,13 +23,16 @@ endif
 
 SOURCES := $(filter-out daemon/main.c,$(wildcard base/*.c acl/*.c nat/*.c daemon/*.c daemon/*/*.c))
 OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
-TESTS   := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(filter %_test.c,$(shell find tests/unit -name '*.c')))
+TESTS   := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(shell find tests/unit -name '*_test.c'))
 
 .PHONY: all
-all: $(BUILD)/egretd ## build egretd
+all: $(BUILD)/egretd $(BUILD)/egretctl ## build egretd and egretctl
 
 $(BUILD)/egretd: $(BUILD)/daemon/main.o $(BUILD)/libegret.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/egretctl: $(BUILD)/ctl/egretctl.o
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
 $(BUILD)/libegret.a: $(OBJECTS)
 	@rm -f $@
@@ -37,11 +44,76 @@ $(BUILD)/%.o: %.c
 
 $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/libegret.a
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $(BUILD)/libegret.a $(LDLIBS) -lcmocka
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $(filter %.c %.o %.a,$^) $(LDLIBS) -lcmocka
+
+-include tests/unit/daemon/http/oracle.mk tests/fuzz/fuzz.mk tests/bench/bench.mk
+
+# ---- what a newcomer types ----------------------------------------------------------------
+
+.PHONY: run
+run: deps ## install what it needs (Debian, as root), build, run in the foreground on etc/
+	@$(MAKE) --no-print-directory all
+	@sh etc/try.sh
+	exec $(BUILD)/egretd -c etc/egret.ini
+
+.PHONY: demo
+demo: test-deps ## a pod, a gateway and two partners in network namespaces, shown with curl
+	@$(MAKE) --no-print-directory all
+	$(PYTHON) tests/demo.py
+
+# ---- tests --------------------------------------------------------------------------------
+
+.PHONY: test
+test: test-deps ## everything that CI runs
+	$(MAKE) check
+	$(MAKE) valgrind
+	$(MAKE) check SAN=address,undefined
+
+.PHONY: check
+check: all ## unit and system tests of one build (SAN=address,undefined for the other)
+	$(MAKE) unit
+	EGRETD=$(BUILD)/egretd $(PYTHON) -m pytest -q -p no:cacheprovider tests/system
 
 .PHONY: unit
-unit: $(TESTS) ## build and run the unit tests
+unit: $(TESTS) ## unit tests
 	@set -e; for t in $(TESTS); do echo "== $$t"; $$t; done
+
+.PHONY: valgrind
+valgrind: $(TESTS) ## unit tests under valgrind
+	@set -e; for t in $(TESTS); do echo "== valgrind $$t"; \
+		valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,indirect,possible \
+			--errors-for-leak-kinds=definite,indirect $$t; done
+
+# ---- packages -----------------------------------------------------------------------------
+
+BUILD_PACKAGES := gcc libc6-dev make pkg-config libev-dev libnftnl-dev libmnl-dev libiniparser-dev \
+	libc-ares-dev libjansson-dev libmd-dev libseccomp-dev libcap-ng-dev
+TEST_PACKAGES := libcmocka-dev python3 python3-pytest nftables iproute2 iptables conntrack curl \
+	nginx-light dnsmasq-base node-llhttp valgrind procps util-linux strace
+
+# Installs what is missing, where it can: as root on Debian.
+define install
+@missing=$$(dpkg-query -W -f='$${Package} $${Status}\n' $(1) 2>/dev/null | \
+	awk '/ok installed/ {print $$1}' | sort > /tmp/egret-have.$$$$; \
+	printf '%s\n' $(1) | sort | comm -23 - /tmp/egret-have.$$$$; rm -f /tmp/egret-have.$$$$); \
+	if [ -n "$$missing" ]; then \
+		if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+			echo "missing packages (install them as root):" $$missing >&2; exit 1; fi; \
+		apt-get -qq update && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+			apt-get -qq install -y --no-install-recommends $$missing >/dev/null; fi
+endef
+
+.PHONY: deps test-deps
+deps: ## install what the build needs
+	$(call install,$(BUILD_PACKAGES))
+test-deps: deps ## install what the tests need
+	$(call install,$(TEST_PACKAGES))
+
+# ---- housekeeping -------------------------------------------------------------------------
+
+.PHONY: format
+format: ## clang-format over the tree
+	clang-format -i $$(git ls-files '*.c' '*.h')
 
 .PHONY: help
 help: ## list the targets
@@ -51,4 +123,4 @@ help: ## list the targets
 clean: ## remove what was built
 	rm -rf build
 
--include $(OBJECTS:.o=.d) $(BUILD)/daemon/main.d $(TESTS:=.d)
+-include $(OBJECTS:.o=.d) $(BUILD)/daemon/main.d $(BUILD)/ctl/egretctl.d $(TESTS:=.d)
