@@ -14,14 +14,17 @@
 
 struct metrics;
 
-struct metrics *metrics_new(void);
-void metrics_free(struct metrics *metrics);
+#define METRICS_NAMES 10000 /* partners counted by name, a worker */
 
-/* Counts one exchange or tunnel that is over.  Partners are counted by name, so counts outlive a reload; at
- * most 10,000 names are kept, later ones count as partner="other". */
+struct metrics *metrics_new(void); /* NULL: no memory */
+void metrics_free(struct metrics *metrics); /* accepts NULL */
+
+/* Counts one exchange or tunnel that is over.  Partners (and blocks) are counted by name, so counts
+ * outlive a reload; names over METRICS_NAMES count as partner="other", what no section
+ * decided as partner="-". */
 void metrics_count(struct metrics *metrics, const struct record *record);
 
-/* Gauges. */
+/* Gauges.  These and metrics_count() are for the worker's own thread. */
 void metrics_client(struct metrics *metrics, int change); /* +1, -1 */
 void metrics_tunnel(struct metrics *metrics, int change);
 void metrics_origin(struct metrics *metrics, int change); /* connections to origins, idle ones included */
@@ -31,7 +34,7 @@ void metrics_refused(struct metrics *metrics); /* a connection over max-connecti
 /* What is not a worker's: filled by the proxy's main thread from the gate's messages. */
 struct metrics_facts {
 	uint64_t generation;
-	const char *digest;	/* of the generation in force */
+	const char *digest;	/* of the generation in force; NULL: none yet */
 	uint64_t reloads_ok, reloads_failed;
 	double reload_time;	/* Unix time of the last that succeeded */
 	double start_time;
@@ -41,6 +44,7 @@ struct metrics_facts {
 	uint64_t access_lost;
 };
 
-/* The page for /metrics: sums over workers.  malloc()ed, the caller frees; *length without NUL. NULL: no memory. */
+/* The page for /metrics: sums over workers, in Prometheus text format 0.0.4.  From any thread; a `resolvers` entry may be
+ * NULL.  malloc()ed, the caller frees; *length without NUL. NULL: no memory. */
 char *metrics_print(struct metrics *const *workers, const struct resolver_counts *const *resolvers,
 	size_t n_workers, const struct metrics_facts *facts, size_t *length);

@@ -11,33 +11,47 @@
 #define FILE_NAME 256
 #define METHOD 48
 
-static void json_text(struct line *line, const char *key, struct text text, size_t most)
+static void json_text(struct line *line, struct text text, size_t most)
 {
-	line_string(line, key);
 	LINE_PUT(line, "\"");
 	line_escaped(line, text, ESCAPE_JSON, most);
 	LINE_PUT(line, "\"");
 }
 
-static void json_seconds(struct line *line, const char *key, double seconds)
+/* A text that has nothing to escape, or null. */
+static void json_word(struct line *line, const char *word)
 {
-	line_string(line, key);
+	if (!word) {
+		LINE_PUT(line, "null");
+		return;
+	}
+	LINE_PUT(line, "\"");
+	line_string(line, word);
+	LINE_PUT(line, "\"");
+}
+
+static void json_optional(struct line *line, struct text text, size_t most)
+{
+	if (text.length > 0)
+		json_text(line, text, most);
+	else
+		LINE_PUT(line, "null");
+}
+
+static void json_seconds(struct line *line, double seconds)
+{
 	if (seconds >= 0)
 		line_seconds(line, seconds);
 	else
 		LINE_PUT(line, "null");
 }
 
-static void json_number(struct line *line, const char *key, uint64_t value)
+static void json_bool(struct line *line, bool value)
 {
-	line_string(line, key);
-	line_number(line, value);
-}
-
-static void json_bool(struct line *line, const char *key, bool value)
-{
-	line_string(line, key);
-	line_string(line, value ? "true" : "false");
+	if (value)
+		LINE_PUT(line, "true");
+	else
+		LINE_PUT(line, "false");
 }
 
 static void json_asked(struct line *line, const struct record *record)
@@ -46,59 +60,55 @@ static void json_asked(struct line *line, const struct record *record)
 	line_time_rfc3339(line, record->when);
 	LINE_PUT(line, "\",\"client\":\"");
 	line_addr(line, &record->client.addr);
-	LINE_PUT(line, "\"");
-	json_number(line, ",\"client_port\":", record->client.port);
-	if (record->method.length > 0)
-		json_text(line, ",\"method\":", record->method, METHOD);
-	else
-		LINE_PUT(line, ",\"method\":null");
-	if (record->target.length > 0)
-		json_text(line, ",\"target\":", record->target, TARGET);
-	else
-		LINE_PUT(line, ",\"target\":null");
-}
-
-static void json_place(struct line *line, const struct section *section)
-{
-	LINE_PUT(line, ",\"policy\":\"");
-	line_escaped(line, text_of(section->file), ESCAPE_JSON, FILE_NAME);
-	json_number(line, ":", section->line > 0 ? (uint64_t)section->line : 0);
-	LINE_PUT(line, "\"");
+	LINE_PUT(line, "\",\"client_port\":");
+	line_number(line, record->client.port);
+	LINE_PUT(line, ",\"method\":");
+	json_optional(line, record->method, METHOD);
+	LINE_PUT(line, ",\"target\":");
+	json_optional(line, record->target, TARGET);
 }
 
 static void json_decided(struct line *line, const struct record *record)
 {
 	const struct section *section = record->decided ? record->verdict.section : NULL;
 
-	if (section)
-		json_text(line, ",\"partner\":", text_of(section->name), NAME);
-	else
-		LINE_PUT(line, ",\"partner\":null");
-	LINE_PUT(line, ",\"verdict\":\"");
-	line_string(line, record_verdict(record));
-	LINE_PUT(line, "\"");
-	if (section)
-		json_place(line, section);
-	else
-		LINE_PUT(line, ",\"policy\":null");
-	if (record->decided) {
-		LINE_PUT(line, ",\"reason\":\"");
-		line_string(line, reason_name(record->verdict.reason));
+	LINE_PUT(line, ",\"partner\":");
+	json_optional(line, section ? text_of(section->name) : (struct text){0}, NAME);
+	LINE_PUT(line, ",\"verdict\":");
+	json_word(line, record_verdict(record));
+	if (section) {
+		LINE_PUT(line, ",\"policy\":\"");
+		line_escaped(line, text_of(section->file), ESCAPE_JSON, FILE_NAME);
+		LINE_PUT(line, ":");
+		line_number(line, section->line > 0 ? (uint64_t)section->line : 0);
 		LINE_PUT(line, "\"");
 	} else {
-		LINE_PUT(line, ",\"reason\":null");
+		LINE_PUT(line, ",\"policy\":null");
 	}
+	LINE_PUT(line, ",\"reason\":");
+	json_word(line, record->decided ? reason_name(record->verdict.reason) : NULL);
 }
 
-static void json_done(struct line *line, const struct record *record)
+static void json_carried(struct line *line, const struct record *record)
 {
-	json_number(line, ",\"status\":", record->status > 0 ? (uint64_t)record->status : 0);
-	json_number(line, ",\"bytes_in\":", record->from_client);
-	json_number(line, ",\"bytes_out\":", record->to_client);
-	json_seconds(line, ",\"dns\":", record->dns);
-	json_seconds(line, ",\"connect\":", record->connect);
-	json_seconds(line, ",\"first_byte\":", record->first_byte);
-	json_seconds(line, ",\"total\":", record->total);
+	LINE_PUT(line, ",\"status\":");
+	line_number(line, record->status > 0 ? (uint64_t)record->status : 0);
+	LINE_PUT(line, ",\"bytes_in\":");
+	line_number(line, record->from_client);
+	LINE_PUT(line, ",\"bytes_out\":");
+	line_number(line, record->to_client);
+	LINE_PUT(line, ",\"dns\":");
+	json_seconds(line, record->dns);
+	LINE_PUT(line, ",\"connect\":");
+	json_seconds(line, record->connect);
+	LINE_PUT(line, ",\"first_byte\":");
+	json_seconds(line, record->first_byte);
+	LINE_PUT(line, ",\"total\":");
+	json_seconds(line, record->total);
+}
+
+static void json_origin(struct line *line, const struct record *record)
+{
 	if (record->origin.port) {
 		LINE_PUT(line, ",\"origin\":\"");
 		line_endpoint(line, &record->origin);
@@ -113,15 +123,22 @@ static void json_done(struct line *line, const struct record *record)
 	} else {
 		LINE_PUT(line, ",\"egress\":null");
 	}
-	json_bool(line, ",\"tunnel\":", record->tunnel);
-	json_bool(line, ",\"pooled\":", record->pooled);
-	LINE_PUT(line, ",\"end\":\"");
-	line_string(line, ending_name(record->ending));
-	LINE_PUT(line, "\"");
-	if (record->detail)
-		json_text(line, ",\"detail\":", text_of(record->detail), DETAIL);
-	else
-		LINE_PUT(line, ",\"detail\":null");
+}
+
+static void json(struct line *line, const struct record *record)
+{
+	json_asked(line, record);
+	json_decided(line, record);
+	json_carried(line, record);
+	json_origin(line, record);
+	LINE_PUT(line, ",\"tunnel\":");
+	json_bool(line, record->tunnel);
+	LINE_PUT(line, ",\"pooled\":");
+	json_bool(line, record->pooled);
+	LINE_PUT(line, ",\"end\":");
+	json_word(line, ending_name(record->ending));
+	LINE_PUT(line, ",\"detail\":");
+	json_optional(line, record->detail ? text_of(record->detail) : (struct text){0}, DETAIL);
 	LINE_PUT(line, "}");
 }
 
@@ -210,9 +227,7 @@ size_t access_format(enum access_format format, const struct record *record, cha
 
 	switch (format) {
 	case ACCESS_JSON:
-		json_asked(&line, record);
-		json_decided(&line, record);
-		json_done(&line, record);
+		json(&line, record);
 		break;
 	case ACCESS_SQUID:
 		squid(&line, record);

@@ -14,13 +14,26 @@ const char *ending_name(enum ending ending)
 	return names[ending];
 }
 
-const char *record_verdict(const struct record *record)
+enum outcome record_outcome(const struct record *record)
 {
 	const struct verdict *verdict = &record->verdict;
 
 	if (!record->decided || verdict->action == ACTION_RESOLVE)
-		return "-";
+		return OUTCOME_NONE;
 	if (verdict->action == ACTION_DENY)
-		return "deny";
-	return verdict->reported ? "report" : "allow";
+		return OUTCOME_DENY;
+	return verdict->reported ? OUTCOME_REPORT : OUTCOME_ALLOW;
+}
+
+const char *outcome_name(enum outcome outcome)
+{
+	static const char *const names[N_OUTCOMES] = {"-", "allow", "deny", "report"};
+
+	CHECK(outcome < N_OUTCOMES);
+	return names[outcome];
+}
+
+const char *record_verdict(const struct record *record)
+{
+	return outcome_name(record_outcome(record));
 }

@@ -60,5 +60,9 @@ struct record {
 	const char *detail; /* more for the person who reads it, or NULL */
 };
 
+enum outcome { OUTCOME_NONE, OUTCOME_ALLOW, OUTCOME_DENY, OUTCOME_REPORT, N_OUTCOMES };
+enum outcome record_outcome(const struct record *record);
+
 /* "allow", "deny", "report", or "-" where nothing was decided. */
-const char *record_verdict(const struct record *record);
+const char *outcome_name(enum outcome outcome);
+const char *record_verdict(const struct record *record); /* the name of its outcome */
