@@ -103,7 +103,7 @@ bool list_has(struct text list, struct text token)
 	return false;
 }
 
-int64_t number_parse(struct text text)
+int64_t field_number(struct text text)
 {
 	int64_t number = 0;
 	if (text.length == 0 || (text.length > 1 && text.at[0] == '0'))
@@ -137,6 +137,6 @@ bool host_is_plausible(struct text value)
 		return true;
 	if (*at != ':')
 		return false;
-	int64_t port = number_parse(bytes_span(at + 1, end));
+	int64_t port = field_number(bytes_span(at + 1, end));
 	return port >= 0 && port <= 65535;
 }

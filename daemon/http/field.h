@@ -18,7 +18,7 @@ bool field_is_hop(enum field_id id);
 bool list_next(struct text *list, struct text *element);
 
 /* A decimal number without sign and leading zeros, at most INT64_MAX.  -1 for all else. */
-int64_t number_parse(struct text text);
+int64_t field_number(struct text text);
 
 /* A registered name or an IP literal, and ":" with no or a decimal port; or nothing at all
  * (RFC 9110 7.2).  Only its bytes are looked at: nobody is called by this name. */

@@ -228,7 +228,7 @@ static enum head_result content_length_means(struct parse *p, struct text value)
 {
 	if (p->head->content_length >= 0)
 		return bad(p, 400, "Content-Length: want it once");
-	p->head->content_length = number_parse(value);
+	p->head->content_length = field_number(value);
 	if (p->head->content_length < 0)
 		return bad(p, 400, "Content-Length: want one decimal number");
 	return HEAD_DONE;
@@ -285,7 +285,7 @@ static enum head_result max_forwards_means(struct parse *p, struct text value)
 		return HEAD_DONE;
 	if (p->head->max_forwards >= 0)
 		return bad(p, 400, "Max-Forwards: want it once");
-	p->head->max_forwards = number_parse(value);
+	p->head->max_forwards = field_number(value);
 	if (p->head->max_forwards < 0)
 		return bad(p, 400, "Max-Forwards: want one decimal number");
 	return HEAD_DONE;

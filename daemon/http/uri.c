@@ -43,7 +43,7 @@ static uint16_t default_port(enum scheme scheme)
 /* An absent or empty port is the scheme's own (RFC 3986 3.2.3). */
 static int take_port(struct text port, struct uri *uri, struct head_error *error)
 {
-	int64_t number = port.length ? number_parse(port) : default_port(uri->scheme);
+	int64_t number = port.length ? field_number(port) : default_port(uri->scheme);
 	if (number < 1 || number > 65535)
 		return bad(error, "target: want a port, 1-65535");
 	uri->port = (uint16_t)number;
