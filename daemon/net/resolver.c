@@ -163,7 +163,8 @@ static enum resolver_status status_of(int error)
 }
 
 /* Addresses of either family are an answer.  NXDOMAIN is about the name, whatever was asked
- * of it (RFC 8020); "no data" says nothing about the family that failed. */
+ * of it (RFC 8020); "no data" says nothing about the family that failed, and what a server
+ * said tells more than a timeout. */
 static int error_of(const struct lookup_question *question)
 {
 	int six = question->families[FAMILY_6].error;
@@ -173,7 +174,9 @@ static int error_of(const struct lookup_question *question)
 		return ARES_SUCCESS;
 	if (six == ARES_ENOTFOUND || four == ARES_ENOTFOUND)
 		return ARES_ENOTFOUND;
-	return six == ARES_ENODATA ? four : six;
+	if (six == ARES_ENODATA)
+		return four;
+	return six == ARES_ETIMEOUT && four != ARES_ENODATA ? four : six;
 }
 
 static bool has_addr(const struct resolver_answer *answer, const struct addr *addr)

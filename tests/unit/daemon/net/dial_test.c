@@ -239,7 +239,7 @@ static void tries_the_next_address_after_the_stagger(void **state)
 	black_hole_at("::1");
 	DIAL(&dial, PLAIN, "::1", "127.0.0.1");
 	expect_connected(&dial, "127.0.0.1");
-	assert_true(dial.took > 0.24 && dial.took < 0.45);
+	assert_true(dial.took > 0.24 && dial.took < 0.49);
 }
 
 static void alternates_versions_beginning_with_the_first(void **state)
@@ -251,7 +251,7 @@ static void alternates_versions_beginning_with_the_first(void **state)
 	black_hole_at("127.0.0.2");
 	DIAL(&dial, PLAIN, "127.0.0.2", "127.0.0.3", "127.0.0.4", "::1");
 	expect_connected(&dial, "::1");
-	assert_true(dial.took > 0.24 && dial.took < 0.45);
+	assert_true(dial.took > 0.24 && dial.took < 0.49);
 	assert_int_equal(dial.next, 2);
 }
 
@@ -297,7 +297,7 @@ static void gives_up_at_the_timeout(void **state)
 	DIAL(&dial, options, "127.0.0.2", "::1");
 	assert_int_equal(dial.fd, -1);
 	assert_int_equal(dial.error, ETIMEDOUT);
-	assert_true(dial.took > 0.39 && dial.took < 0.6);
+	assert_true(dial.took > 0.39 && dial.took < 1.0);
 }
 
 static void binds_the_source_of_each_version(void **state)
