@@ -1,14 +1,14 @@
 /*
  * The three formats.  The bounds below keep every line under ACCESS_LINE: escaped texts
- * take up to 2,048 + 384 + 256 + 256 + 48 bytes with a mark each, all else less than 850.
+ * take up to 2,048 + 384 + 2 * 192 + 96 + 48 bytes with a mark each, all else less than 850.
  */
 #include "daemon/log/access.h"
 #include "daemon/log/line.h"
 
 #define TARGET 2048 /* bytes as written */
 #define DETAIL 384
-#define NAME 256
-#define FILE_NAME 256
+#define NAME 96
+#define FILE_NAME 192
 #define METHOD 48
 
 static void json_text(struct line *line, struct text text, size_t most)
@@ -54,6 +54,20 @@ static void json_bool(struct line *line, bool value)
 		LINE_PUT(line, "false");
 }
 
+/* Where a section stands, or null. */
+static void json_place(struct line *line, const struct section *section)
+{
+	if (!section) {
+		LINE_PUT(line, "null");
+		return;
+	}
+	LINE_PUT(line, "\"");
+	line_escaped(line, text_of(section->file), ESCAPE_JSON, FILE_NAME);
+	LINE_PUT(line, ":");
+	line_number(line, section->line > 0 ? (uint64_t)section->line : 0);
+	LINE_PUT(line, "\"");
+}
+
 static void json_asked(struct line *line, const struct record *record)
 {
 	LINE_PUT(line, "{\"time\":\"");
@@ -76,15 +90,10 @@ static void json_decided(struct line *line, const struct record *record)
 	json_optional(line, section ? text_of(section->name) : (struct text){0}, NAME);
 	LINE_PUT(line, ",\"verdict\":");
 	json_word(line, record_verdict(record));
-	if (section) {
-		LINE_PUT(line, ",\"policy\":\"");
-		line_escaped(line, text_of(section->file), ESCAPE_JSON, FILE_NAME);
-		LINE_PUT(line, ":");
-		line_number(line, section->line > 0 ? (uint64_t)section->line : 0);
-		LINE_PUT(line, "\"");
-	} else {
-		LINE_PUT(line, ",\"policy\":null");
-	}
+	LINE_PUT(line, ",\"policy\":");
+	json_place(line, section);
+	LINE_PUT(line, ",\"reporter\":");
+	json_place(line, record->decided ? record->verdict.reporter : NULL);
 	LINE_PUT(line, ",\"reason\":");
 	json_word(line, record->decided ? reason_name(record->verdict.reason) : NULL);
 }

@@ -21,6 +21,8 @@
 
 static struct section stripe = {.kind = SECTION_PARTNER, .name = "stripe", .file = "acl.ini", .line = 14};
 
+static struct section reporter = {.kind = SECTION_BLOCK, .name = "x", .file = "acl.d/x.ini", .line = 3};
+
 static struct endpoint endpoint_of(const char *text)
 {
 	struct endpoint e = {0};
@@ -98,6 +100,7 @@ static void a_json_line_tells_everything(void **state)
 		"{\"time\":\"2026-11-23T08:02:21.123Z\",\"client\":\"10.42.3.7\",\"client_port\":41234,"
 		"\"method\":\"GET\",\"target\":\"http://api.stripe.com/v1/charges?limit=3\","
 		"\"partner\":\"stripe\",\"verdict\":\"allow\",\"policy\":\"acl.ini:14\","
+		"\"reporter\":null,"
 		"\"reason\":\"matched\",\"status\":200,\"bytes_in\":12,\"bytes_out\":2326,"
 		"\"dns\":0.001000,\"connect\":0.012500,\"first_byte\":0.200000,\"total\":0.250000,"
 		"\"origin\":\"198.51.100.7:80\",\"egress\":\"203.0.113.10\",\"tunnel\":false,"
@@ -105,10 +108,12 @@ static void a_json_line_tells_everything(void **state)
 	r = tunnel();
 	r.pooled = true;
 	r.verdict.reported = true;
+	r.verdict.reporter = &reporter;
 	expect_line(ACCESS_JSON, &r,
 		"{\"time\":\"2026-11-23T08:02:21.123Z\",\"client\":\"10.42.3.7\",\"client_port\":41234,"
 		"\"method\":\"CONNECT\",\"target\":\"api.stripe.com:443\","
 		"\"partner\":\"stripe\",\"verdict\":\"report\",\"policy\":\"acl.ini:14\","
+		"\"reporter\":\"acl.d/x.ini:3\","
 		"\"reason\":\"matched\",\"status\":200,\"bytes_in\":12,\"bytes_out\":2326,"
 		"\"dns\":0.001000,\"connect\":0.012500,\"first_byte\":null,\"total\":0.250000,"
 		"\"origin\":\"[2001:db8::7]:443\",\"egress\":\"2001:db8::10\",\"tunnel\":true,"
@@ -123,7 +128,7 @@ static void what_is_not_there_is_null(void **state)
 	expect_line(ACCESS_JSON, &r,
 		"{\"time\":\"2026-11-23T08:02:21.123Z\",\"client\":\"2001:db8::1\",\"client_port\":5,"
 		"\"method\":null,\"target\":null,\"partner\":null,\"verdict\":\"-\",\"policy\":null,"
-		"\"reason\":null,\"status\":0,\"bytes_in\":0,\"bytes_out\":0,\"dns\":null,"
+		"\"reporter\":null,\"reason\":null,\"status\":0,\"bytes_in\":0,\"bytes_out\":0,\"dns\":null,"
 		"\"connect\":null,\"first_byte\":null,\"total\":10.000000,\"origin\":null,"
 		"\"egress\":null,\"tunnel\":false,\"pooled\":false,\"end\":\"client-timeout\","
 		"\"detail\":\"no \\\"request\\\" came\"}");
@@ -141,7 +146,7 @@ static void a_denial_that_nothing_matched_has_a_reason_but_no_partner(void **sta
 	r.status = 403;
 	length = access_format(ACCESS_JSON, &r, out, sizeof(out) - 1);
 	out[length] = '\0';
-	assert_non_null(strstr(out, "\"partner\":null,\"verdict\":\"deny\",\"policy\":null,\"reason\":\"no-match\""));
+	assert_non_null(strstr(out, "\"partner\":null,\"verdict\":\"deny\",\"policy\":null,\"reporter\":null,\"reason\":\"no-match\""));
 }
 
 static void squid_lines_have_squids_codes(void **state)
@@ -249,7 +254,7 @@ static void no_line_is_longer_than_a_pipe_takes_whole(void **state)
 		.first_byte = 1e300,
 		.client = endpoint_of("[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535"),
 		.decided = true,
-		.verdict = {.reason = REASON_BLOCKED_ADDRESS, .section = &s},
+		.verdict = {.reason = REASON_BLOCKED_ADDRESS, .section = &s, .reporter = &s},
 		.status = 999,
 		.from_client = UINT64_MAX,
 		.to_client = UINT64_MAX,
