@@ -171,14 +171,21 @@ static int read_all(int fd, size_t size, size_t max, struct text *out)
 	return 0;
 }
 
-static int open_below(const char *dir, const char *name, int flags)
+char *files_path(const struct files *files, const char *name)
 {
 	char *path = NULL;
+
+	if (name[0] == '/' || files->map)
+		return strdup(name);
+	return asprintf(&path, "%s/%s", files->dir, name) < 0 ? NULL : path;
+}
+
+static int open_below(const struct files *files, const char *name, int flags)
+{
+	char *path = files_path(files, name);
 	int fd;
 
-	if (name[0] == '/')
-		return open(name, flags | O_CLOEXEC);
-	if (asprintf(&path, "%s/%s", dir, name) < 0) {
+	if (!path) {
 		errno = ENOMEM;
 		return -1;
 	}
@@ -189,7 +196,7 @@ static int open_below(const char *dir, const char *name, int flags)
 
 static int load(const struct files *files, const char *name, struct text *out, struct error *e)
 {
-	int fd = open_below(files->dir, name, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+	int fd = open_below(files, name, O_RDONLY | O_NONBLOCK | O_NOCTTY);
 	struct stat st;
 	int error;
 
@@ -309,7 +316,7 @@ static int list(struct files *files, const char *dir, struct error *e)
 	for (size_t i = 0; i < files->n_listed; i++)
 		if (strcmp(files->listed[i], dir) == 0)
 			return 0;
-	fd = open_below(files->dir, dir, O_RDONLY | O_DIRECTORY);
+	fd = open_below(files, dir, O_RDONLY | O_DIRECTORY);
 	if (fd < 0 && errno != ENOENT)
 		return error_set(e, -errno, "%s: %s", dir, strerror(errno));
 	if (fd >= 0) {

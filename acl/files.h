@@ -27,13 +27,20 @@ void files_free(struct files *files); /* accepts NULL */
  * Errors: -ENOENT, -EACCES ..., -EFBIG (over 256 MiB together). */
 int files_get(struct files *files, const char *name, struct text *out, struct error *e) WARN_UNUSED;
 
-/* Gives the set a text that is not on disk (facts, or a test's policy). */
-int files_put(struct files *files, const char *name, struct text text) WARN_UNUSED;
+/* Where relative `name` is on disk: "dir/name", or `name` itself when it is absolute or the
+ * set was unpacked.  The caller frees it.  NULL: no memory. */
+char *files_path(const struct files *files, const char *name) WARN_UNUSED;
 
-/* Calls `each` with "dir/x.ini" for every *.ini in `dir`, in name order; a missing
- * directory has none.  Stops at and returns the first non-zero answer. */
+/* Gives the set a text that is not on disk (facts, or a test's policy).  -EEXIST when
+ * it has that name already. */
+int files_put(struct files *files, const char *name, struct text text) WARN_UNUSED; /* copies */
+
+/* Calls `each` with "dir/x.ini" for every *.ini in `dir`, in name order; a missing directory has
+ * none.  Stops at and returns the first non-zero answer.  Hidden names (".x.ini") do not count.
+ * Listing reads them all; later calls answer from the set. */
 int files_each_ini(struct files *files, const char *dir,
-	int (*each)(void *arg, const char *name, struct error *e), void *arg, struct error *e) WARN_UNUSED;
+	int (*each)(void *arg, const char *name, struct error *e), void *arg,
+	struct error *e) WARN_UNUSED;
 
 /* A sealed memfd with everything read so far.  The caller closes it. */
 int files_pack(const struct files *files, struct error *e) WARN_UNUSED;

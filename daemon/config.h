@@ -52,29 +52,31 @@ struct config {
 	struct endpoint_list dns_servers;
 	double dns_timeout, dns_min_ttl, dns_max_ttl, dns_negative_ttl;
 	size_t dns_cache, dns_queries, dns_waiters;
-	char *dns_hosts_file; /* NULL: none */
+	char *dns_hosts_file; /* NULL: none.  config_new() has read it: it is in `files` */
 
 	/* [log] */
 	enum log_level log_level;
-	char *access_log; /* "off", "stdout", "stderr" or a path */
+	char *access_log; /* "off", "stdout", "stderr" or a path, with egret.ini's directory */
 	enum access_format access_format;
 
 	/* [admin] */
 	struct endpoint_list admin_listen; /* n 0: off */
-	char *control; /* path of the control socket; NULL: off */
+	char *control; /* path of the control socket, with egret.ini's directory; NULL: off */
 
 	/* [nat] */
 	bool nat;
 	char *nat_table;
 };
 
-/* Reads `name` from `files`.  NULL with `e` saying FILE:LINE: [section] key = value: what was wanted. */
+/* Reads `name` from `files`, but not the policy it names.  NULL with `e` saying
+ * FILE:LINE: [section] key = value: what was wanted. */
 struct config *config_new(struct files *files, const char *name, struct error *e) WARN_UNUSED;
 void config_free(struct config *config);
 
-/* The first key that differs and takes effect only at a restart (listen, workers, uid ...), or NULL. */
+/* The first key that differs and takes effect only at a restart (listen, workers, uid ...) as
+ * "[proxy] listen", or NULL. */
 const char *config_needs_restart(const struct config *now, const struct config *next);
 
-/* The table as a commented egret.ini: every section, key, default, unit and one line that says what it is.
+/* The table as a commented egret.ini: every section, key, default, unit and what it is for.
  * etc/egret.ini is this text. */
 void config_print_defaults(FILE *out);
