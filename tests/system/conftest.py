@@ -1,0 +1,156 @@
+"""Fixtures: one world for the session, daemons and servers for modules and tests.
+
+Everything made is removed by the finaliser of the fixture that made it, after failures
+and Ctrl-C too; SIGTERM is treated as Ctrl-C.
+"""
+import itertools
+import os
+import signal
+import subprocess
+
+import pytest
+
+from daemon import ACL, EGRETD, Daemon
+from dns import Dnsmasq
+from origin import Nginx, Origin
+from world import World, leftovers, sweep
+
+TEST_BOUND = 150  # seconds that a single test may take
+
+
+def pytest_sessionstart():
+    if os.geteuid() != 0:
+        pytest.exit("system tests make network namespaces: run them as root", 2)
+    if not os.path.exists(EGRETD):
+        pytest.exit(f"{EGRETD} is not there: build it first", 2)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sweep()
+
+
+def _tables():
+    return subprocess.run(["nft", "list", "tables"], capture_output=True, text=True,
+                          timeout=20).stdout
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left():
+    before = _tables()
+    yield
+    assert leftovers() == []
+    assert _tables() == before
+
+
+@pytest.fixture(autouse=True)
+def bound():
+    def late(*_):
+        raise AssertionError(f"the test took over {TEST_BOUND} s")
+    signal.signal(signal.SIGALRM, late)
+    signal.alarm(TEST_BOUND)
+    yield
+    signal.alarm(0)
+
+
+@pytest.fixture(scope="session")
+def world(nothing_is_left):
+    made = World()
+    yield made
+    strays = {repr(ns): ns.processes() for ns in made.namespaces if ns.processes()}
+    made.remove()
+    assert not strays, f"processes that nobody stopped: {strays}"
+
+
+@pytest.fixture(scope="session")
+def dns(world, tmp_path_factory):
+    server = Dnsmasq(world.net, str(tmp_path_factory.mktemp("dns")))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def nginx(world, tmp_path_factory):
+    server = Nginx(world.partner1, str(tmp_path_factory.mktemp("nginx")))
+    yield server
+    server.close()
+
+
+def _origin(namespace):
+    server = Origin(namespace)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def origin1(world):
+    """partner1.test:80"""
+    yield from _origin(world.partner1)
+
+
+@pytest.fixture(scope="module")
+def origin2(world):
+    """partner2.test:80"""
+    yield from _origin(world.partner2)
+
+
+class Daemons:
+    """Makes daemons, and ends those that still run when the test is over."""
+
+    def __init__(self, world, tmp_path_factory):
+        self._world = world
+        self._directory = tmp_path_factory.mktemp("egret")
+        os.chmod(self._directory, 0o755)
+        self._numbers = itertools.count()
+        self.made = []
+
+    def __call__(self, acl=ACL, **options):
+        directory = self._directory / str(next(self._numbers))
+        start = options.pop("start", True)
+        daemon = Daemon(self._world, directory, acl, start=False, **options)
+        self.made.append(daemon)
+        if start:
+            daemon.start()
+        return daemon
+
+    def close(self):
+        failures = []
+        for daemon in self.made:
+            try:
+                daemon.close()
+            except AssertionError as failure:
+                failures.append(failure)
+        if failures:
+            raise failures[0]
+
+
+@pytest.fixture
+def egretd(world, dns, tmp_path_factory):
+    """egretd(acl, config=..., nat=...): a daemon for one test."""
+    daemons = Daemons(world, tmp_path_factory)
+    yield daemons
+    daemons.close()
+
+
+@pytest.fixture(scope="module")
+def egretd_module(world, dns, tmp_path_factory):
+    """The same for fixtures that share a daemon in a module."""
+    daemons = Daemons(world, tmp_path_factory)
+    yield daemons
+    daemons.close()
+
+
+@pytest.fixture(scope="module")
+def proxy(egretd_module):
+    """A daemon with the policy ACL and without NAT."""
+    return egretd_module(config={"log": {"access-log": "off"}})
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Shows the logs of the test's daemons when it failed."""
+    report = (yield).get_result()
+    if call.when != "call" or not report.failed:
+        return
+    for fixture in ("egretd", "egretd_module"):
+        for daemon in getattr(item.funcargs.get(fixture), "made", []):
+            log = daemon.path("log")
+            if os.path.exists(log):
+                report.sections.append((f"egretd on port {daemon.port}", daemon.log()[-6000:]))

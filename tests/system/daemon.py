@@ -1,0 +1,286 @@
+"""egretd under test: its files, its processes, its answers."""
+import contextlib
+import itertools
+import json
+import os
+import re
+import signal
+
+from wire import Wire
+from world import DNS, EGRESS, GATEWAY, POD_CIDR, stop, wait_for
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+EGRETD = os.path.join(ROOT, os.environ.get("EGRETD", "build/egretd"))
+SANITIZED = "address" in EGRETD
+PROXY_UID = 64123
+
+ACL = """
+[partner one]
+hosts = partner1.test, *.partner1.test
+ports = 80, 443, 8080, 8443
+"""
+
+_numbers = itertools.count()
+
+
+def settings(number, nat=False):
+    """egret.ini for a daemon in the gateway's namespace, as sections of keys."""
+    port, admin = 3128 + number, 13128 + number
+    return {
+        "gateway": {"pod-cidr": POD_CIDR, "egress-ip": f"{EGRESS[4]}, {EGRESS[6]}"},
+        "proxy": {
+            "listen": f"{GATEWAY[4]}:{port}, [{GATEWAY[6]}]:{port}, 127.0.0.1:{port}",
+            "workers": 2, "uid": PROXY_UID, "gid": PROXY_UID, "drain-timeout": "2s",
+        },
+        "dns": {"servers": f"{DNS}:53"},
+        "log": {"level": "debug", "access-log": "off"},
+        "admin": {"listen": f"127.0.0.1:{admin}"},
+        "nat": {"enable": "yes" if nat else "no"},
+    }
+
+
+class Daemon:
+    """One egretd.  `config` overrides keys of settings(): {"proxy": {"workers": 1}}."""
+
+    def __init__(self, world, directory, acl=ACL, config=None, nat=False, egretd=EGRETD,
+                 files=None, prefix=(), start=True):
+        number = next(_numbers)
+        self.world = world
+        self.namespace = world.gw
+        self.directory = str(directory)
+        self.port, self.admin_port = 3128 + number, 13128 + number
+        self.config = settings(number, nat)
+        self.config["admin"]["control"] = self.path("control")
+        for section, keys in (config or {}).items():
+            self.config.setdefault(section, {}).update(keys)
+        self.egretd = egretd
+        self._prefix = prefix
+        self._process = None
+        os.makedirs(self.directory, exist_ok=True)
+        os.chmod(self.directory, 0o755)
+        for name, text in (files or {}).items():
+            self.write(name, text)
+        self.write_config()
+        self.write("acl.ini", acl)
+        if start:
+            self.start()
+
+    # Its files.
+
+    def path(self, name):
+        return os.path.join(self.directory, name)
+
+    def write(self, name, text):
+        """As an editor does: a new file in the place of the old."""
+        path = self.path(name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path + "~", "w", encoding="utf-8") as file:
+            file.write(text)
+        os.rename(path + "~", path)
+
+    def write_config(self):
+        text = "".join(f"[{section}]\n" + "".join(f"{k} = {v}\n" for k, v in keys.items())
+                       for section, keys in self.config.items())
+        self.write("egret.ini", text)
+
+    def log(self):
+        with open(self.path("log"), encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    def wait_log(self, pattern, seconds=10):
+        """The first match of the pattern in the daemon's log."""
+        return wait_for(f"{pattern!r} in the log", lambda: re.search(pattern, self.log()), seconds)
+
+    def access_log(self, count, name="access.log"):
+        """The access log's lines, as soon as there are `count`."""
+        def lines():
+            with contextlib.suppress(FileNotFoundError), \
+                    open(self.path(name), encoding="utf-8") as file:
+                found = file.read().splitlines()
+                return found if len(found) >= count else None
+            return None
+        return wait_for(f"{count} access log lines", lines)
+
+    def records(self, count):
+        return [json.loads(line) for line in self.access_log(count)]
+
+    # Its processes.
+
+    def command(self, *args):
+        """Runs egretd with its files to its end."""
+        return self.namespace.run(*self._prefix, self.egretd, "-c", self.path("egret.ini"), *args,
+                                  timeout=30)
+
+    def start(self, ready=True):
+        with open(self.path("log"), "a", encoding="utf-8") as log:
+            self._process = self.namespace.start(*self._prefix, self.egretd, "-c",
+                                                 self.path("egret.ini"), stdout=log, stderr=log)
+        if not ready:
+            return
+        try:
+            wait_for("egretd to be ready", self._ready_or_ended)
+        except BaseException:
+            self.kill()
+            print(self.log())
+            raise
+
+    def _ready_or_ended(self):
+        if self._process.poll() is not None:
+            raise AssertionError(f"egretd ended with {self._process.returncode}:\n{self.log()}")
+        return self.ready()
+
+    def ready(self):
+        with contextlib.suppress(OSError):
+            return self.admin("/readyz").status == 200
+        return False
+
+    def running(self):
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self, sig=signal.SIGTERM, seconds=10):
+        """Its exit status."""
+        return stop(self._process, sig, seconds)
+
+    def kill(self):
+        """Both processes, at once."""
+        if self.running():
+            proxy = self.proxies()
+            self._process.kill()
+            self._process.wait(10)
+            for pid in proxy:
+                wait_for(f"proxy {pid} to end with its gate", lambda p=pid: not is_running(p))
+
+    def close(self):
+        """Ends it if it runs, and says what it complained about."""
+        status = self.stop() if self.running() else 0
+        log = self.log() if os.path.exists(self.path("log")) else ""
+        for bad in ("Sanitizer", "runtime error:", "check failed"):
+            assert bad not in log, log
+        assert status == 0, f"egretd ended with {status}:\n{log}"
+
+    @property
+    def gate(self):
+        return self._process.pid
+
+    def proxies(self):
+        return children(self.gate)
+
+    @property
+    def proxy(self):
+        """The pid of the proxy process."""
+        return wait_for("a proxy process", self.proxies)[0]
+
+    def signal(self, sig):
+        os.kill(self.gate, sig)
+
+    # Its answers.
+
+    def admin(self, path, accept="*/*"):
+        with Wire(self.namespace.connect("127.0.0.1", self.admin_port)) as wire:
+            wire.send(f"GET {path} HTTP/1.1\r\nHost: admin\r\nAccept: {accept}\r\n"
+                      "Connection: close\r\n\r\n")
+            return wire.response()
+
+    def metrics(self):
+        """{'name{label="value"}': number}"""
+        page = self.admin("/metrics").text
+        pairs = (line.rsplit(" ", 1) for line in page.splitlines() if line and line[0] != "#")
+        return {name: float(value) for name, value in pairs}
+
+    def metric(self, name, **labels):
+        """The sum over all series of the name that have these labels."""
+        wanted = [f'{key}="{value}"' for key, value in labels.items()]
+        return sum(value for series, value in self.metrics().items()
+                   if re.split("[{ ]", series)[0] == name and all(w in series for w in wanted))
+
+    def wait_metric(self, name, value, seconds=10, **labels):
+        wait_for(f"{name} {labels} = {value}",
+                 lambda: self.metric(name, **labels) == value, seconds)
+
+    def generation(self):
+        return self.metric("egret_policy_generation")
+
+    def reload(self, acl=None, sig=True, good=True):
+        """A new acl.ini; returns when it is in force, or refused."""
+        metrics = self.metrics()
+        name = f'egret_reloads_total{{result="{"success" if good else "failure"}"}}'
+        before = metrics.get(name, 0)
+        if acl is not None:
+            self.write("acl.ini", acl)
+        if sig:
+            self.signal(signal.SIGHUP)
+        wait_for("the reload", lambda: self.metrics().get(name, 0) > before)
+
+    # What its clients do.
+
+    def wire(self, namespace=None, version=4, timeout=10):
+        """A client's connection to the proxy; pod1's, or that of another namespace."""
+        return Wire((namespace or self.world.pod1).connect(
+            self._address(namespace, version), self.port, timeout))
+
+    def get(self, url, *fields, namespace=None, **options):
+        """One exchange on a connection of its own."""
+        with self.wire(namespace) as wire:
+            return wire.get(url, *fields, "Connection: close", **options)
+
+    def curl(self, *args, namespace=None, version=4, **options):
+        """curl in pod1, or in another namespace, through the proxy."""
+        address = self._address(namespace, version)
+        host = f"[{address}]" if ":" in address else address
+        return Curl(namespace or self.world.pod1, *args, proxy=f"http://{host}:{self.port}",
+                    **options)
+
+    def _address(self, namespace, version):
+        return "127.0.0.1" if namespace is self.world.gw else GATEWAY[version]
+
+
+class Curl:
+    """What curl did."""
+
+    def __init__(self, namespace, *args, proxy=None, timeout=30, body=True):
+        argv = ["curl", "-sS", "--noproxy", "", "-m", str(timeout), "-w", "%{stderr}%{json}"]
+        if proxy:
+            argv += ["--proxy", proxy]
+        done = namespace.run(*argv, *args, text=False, timeout=timeout + 10)
+        error, brace, info = done.stderr.decode(errors="replace").partition("{")
+        self.exit = done.returncode
+        self.error = error.strip()
+        self.info = json.loads(brace + info) if brace else {}
+        self.status = self.info.get("http_code", 0)
+        self.connect_status = self.info.get("http_connect", 0)
+        self.body = done.stdout if body else b""
+
+    @property
+    def text(self):
+        return self.body.decode().strip()
+
+
+def children(pid):
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            return [int(child) for child in file.read().split()]
+    except FileNotFoundError:
+        return []
+
+
+def is_running(pid):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError), \
+            open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    return False
+
+
+def status_of(pid):
+    """/proc/PID/status as a dict of strings."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return {key: value.strip() for key, _, value in
+                (line.partition(":") for line in file.read().splitlines())}
+
+
+def resident(pid):
+    """Bytes of memory in use now."""
+    return int(status_of(pid)["VmRSS"].split()[0]) * 1024
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))

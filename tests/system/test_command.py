@@ -1,0 +1,70 @@
+"""The command line: -t, -v, --remove, usage, and the shipped defaults."""
+import os
+import re
+
+import pytest
+
+from daemon import ACL, EGRETD, ROOT
+
+
+def run(world, *args):
+    return world.gw.run(EGRETD, *args)
+
+
+def test_t_checks_the_files_and_touches_nothing(world, egretd):
+    daemon = egretd(ACL, nat=True, start=False)
+    done = daemon.command("-t")
+    assert done.returncode == 0, done.stderr
+    assert "egret" not in world.gw.run("nft", "list", "tables").stdout
+    daemon.write("acl.ini", ACL + "colour = red\n")
+    done = daemon.command("-t")
+    assert done.returncode != 0
+    assert f"acl.ini:{ACL.count(chr(10)) + 1}: " in done.stderr and "colour" in done.stderr
+
+
+def test_t_names_a_missing_file(world, egretd):
+    daemon = egretd(ACL, start=False)
+    os.unlink(daemon.path("acl.ini"))
+    done = daemon.command("-t")
+    assert done.returncode != 0 and "acl.ini" in done.stderr
+    os.unlink(daemon.path("egret.ini"))
+    done = daemon.command("-t")
+    assert done.returncode != 0 and "egret.ini" in done.stderr
+
+
+def test_v_tells_the_version(world):
+    done = run(world, "-v")
+    assert done.returncode == 0
+    assert re.search(r"egretd? \d+\.\d+", done.stdout)
+
+
+@pytest.mark.parametrize("args", (("-x",), ("stray",), ("-c",), ("--nonsense",)))
+def test_usage_errors(world, args):
+    done = run(world, *args)
+    assert done.returncode not in (0, None)
+    assert "usage" in done.stderr.lower(), done.stderr
+    assert len(done.stderr) < 4000
+
+
+def test_the_shipped_files_are_good(world):
+    done = run(world, "-t", "-c", os.path.join(ROOT, "etc/egret.ini"))
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_taken_port_is_an_error_at_start(world, egretd):
+    daemon = egretd(ACL, start=False)
+    with world.gw.socket() as taken:
+        taken.bind(("10.42.0.1", daemon.port))
+        taken.listen()
+        done = daemon.command()
+    assert done.returncode != 0
+    assert f"10.42.0.1:{daemon.port}" in done.stderr
+
+
+def test_ten_thousand_partners_load_in_a_second(egretd):
+    acl = "".join(f"[partner p{n}]\nhosts = p{n}.test, *.p{n}.test\nports = 443\nrate = 10/1m\n"
+                  for n in range(10_000))
+    daemon = egretd(acl + ACL)
+    assert daemon.get("http://egret.internal/").status == 200
+    with daemon.wire() as wire:
+        assert wire.connect("partner2.test:443").status == 403
