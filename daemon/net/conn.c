@@ -11,6 +11,25 @@ void conn_init(struct conn *conn, int fd, void (*on_io)(struct ev_loop *, ev_io 
 	conn->io.data = data;
 }
 
+/* A watcher that was set counts as a new descriptor for libev, which then asks epoll again; this
+ * one is the same descriptor with the same events. */
+void conn_move(struct conn *to, struct conn *from, struct ev_loop *loop,
+	void (*on_io)(struct ev_loop *, ev_io *, int), void *data)
+{
+	int events = ev_is_active(&from->io) ? from->io.events & (EV_READ | EV_WRITE) : 0;
+
+	ev_io_stop(loop, &from->io);
+	*to = *from;
+	ev_io_init(&to->io, on_io, from->fd, events);
+	to->io.data = data;
+	if (events) {
+		to->io.events &= ~EV__IOFDSET;
+		ev_io_start(loop, &to->io);
+	}
+	from->fd = -1;
+	from->in = from->out = NULL;
+}
+
 void conn_fini(struct conn *conn, struct ev_loop *loop, struct buffer_pool *pool)
 {
 	ev_io_stop(loop, &conn->io);

@@ -26,6 +26,11 @@ struct conn {
 /* `io.data` is the owner's.  Nothing is armed yet. */
 void conn_init(struct conn *conn, int fd, void (*on_io)(struct ev_loop *, ev_io *, int), void *data);
 
+/* Hands the socket, its buffers and its watched events over to another conn, without a system
+ * call.  `from` is left closed and empty. */
+void conn_move(struct conn *to, struct conn *from, struct ev_loop *loop,
+	void (*on_io)(struct ev_loop *, ev_io *, int), void *data);
+
 /* Stops, closes and gives the buffers back. */
 void conn_fini(struct conn *conn, struct ev_loop *loop, struct buffer_pool *pool);
 

@@ -461,7 +461,6 @@ static enum next open_tunnel(struct client *c, struct origin *o)
 	memcpy(out->data + out->end, established, sizeof(established) - 1);
 	out->end += sizeof(established) - 1;
 	x->record.status = 200;
-	ev_io_stop(w->loop, &c->conn.io);
 	if (!tunnel_start(w, &c->conn, &o->conn, x->generation, &x->query, &x->record, x->began))
 		return CLOSE;
 	x->record.tunnel = true; /* which speaks for itself from now on */

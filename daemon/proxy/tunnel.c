@@ -67,9 +67,10 @@ static int wanted(const struct conn *conn, const struct pump *from, bool from_en
 	return events;
 }
 
-/* One direction.  False when a side failed. */
+/* One direction.  False when a side failed.  `last`: the other direction has ended, so that the
+ * close that follows says it all. */
 static bool carry(struct tunnel *t, struct pump *pump, struct conn *from, struct conn *to,
-	bool *ended, uint64_t *moved)
+	bool *ended, bool last, uint64_t *moved)
 {
 	int error;
 
@@ -81,7 +82,8 @@ static bool carry(struct tunnel *t, struct pump *pump, struct conn *from, struct
 	switch (pump_step(pump, &t->worker->pipes, from, to, moved)) {
 	case PUMP_END:
 		*ended = true;
-		shutdown(to->fd, SHUT_WR);
+		if (!last)
+			shutdown(to->fd, SHUT_WR);
 		return true;
 	case PUMP_WAIT:
 	case PUMP_BUSY:
@@ -100,12 +102,12 @@ static void drive(struct tunnel *t)
 	uint64_t before = t->record.from_client + t->record.to_client;
 
 	if (!carry(t, &t->to_origin, &t->client, &t->origin, &t->to_origin_ended,
-		    &t->record.from_client)) {
+		    t->to_client_ended, &t->record.from_client)) {
 		abort_both(t, t->origin.eof ? ENDING_ORIGIN_GONE : ENDING_CLIENT_GONE);
 		return;
 	}
 	if (!carry(t, &t->to_client, &t->origin, &t->client, &t->to_client_ended,
-		    &t->record.to_client)) {
+		    t->to_origin_ended, &t->record.to_client)) {
 		abort_both(t, t->client.eof ? ENDING_CLIENT_GONE : ENDING_ORIGIN_GONE);
 		return;
 	}
@@ -152,19 +154,6 @@ static struct text keep(char **at, struct text text)
 	return (struct text){copy, text.length};
 }
 
-/* The other struct is left without fd and buffers. */
-static void take_conn(struct conn *mine, struct conn *theirs,
-	void (*on_io)(struct ev_loop *, ev_io *, int), struct tunnel *t)
-{
-	conn_init(mine, theirs->fd, on_io, t);
-	mine->readable = theirs->readable;
-	mine->blocked = theirs->blocked;
-	mine->eof = theirs->eof;
-	mine->out = theirs->out;
-	theirs->fd = -1;
-	theirs->out = NULL;
-}
-
 bool tunnel_start(struct worker *w, struct conn *client, struct conn *origin,
 	struct generation *generation, const struct query *query, const struct record *record, double began)
 {
@@ -187,12 +176,12 @@ bool tunnel_start(struct worker *w, struct conn *client, struct conn *origin,
 	t->query.addrs = &t->record.origin.addr;
 	t->query.n_addrs = 1;
 	t->query.resolved = true;
-	take_conn(&t->client, client, on_client, t);
-	take_conn(&t->origin, origin, on_origin, t);
-	CHECK(!t->origin.out);
-	t->record.from_client = buffer_held(client->in);
-	t->origin.out = client->in;
-	client->in = NULL;
+	conn_move(&t->client, client, w->loop, on_client, t);
+	conn_move(&t->origin, origin, w->loop, on_origin, t);
+	CHECK(!t->origin.out && !t->origin.in);
+	t->record.from_client = buffer_held(t->client.in);
+	t->origin.out = t->client.in;
+	t->client.in = NULL;
 	t->to_origin.left = t->to_client.left = PUMP_ENDLESS;
 	t->active = w->now;
 	TAILQ_INSERT_TAIL(&w->tunnels, t, idle);

@@ -16,7 +16,7 @@ struct generation;
 
 struct tunnel;
 
-/* Takes over both connections (fds and buffers; their watchers are stopped by now) and the record, whose texts and
+/* Takes over both connections (fds, buffers, watchers) and the record, whose texts and
  * the query's host are copied.  What `client->in` holds is sent to the origin first.  False when there is no memory: nothing is taken. */
 bool tunnel_start(struct worker *worker, struct conn *client, struct conn *origin,
 	struct generation *generation, const struct query *query, const struct record *record, double began);

@@ -14,7 +14,7 @@
 #include "daemon/proxy/client.h"
 #include "daemon/proxy/tunnel.h"
 
-#define ACCEPTS 32	      /* connections accepted in one turn */
+#define ACCEPTS 32	      /* most connections accepted in one turn */
 #define TOLD 64		      /* clients over the limit, over all workers, that are told so */
 #define ACCEPT_PAUSE 0.1      /* seconds, when there is no file descriptor left */
 #define ACCESS_BUFFER (256 * 1024)
@@ -112,6 +112,8 @@ static void accepted(struct worker *w, int fd, const struct sockaddr *sa, enum l
 		worker_connection_closed(w);
 }
 
+/* Accepts as many as came last time, so that a lone connection does not cost a second, failing call
+ * and a burst does not cost a turn each. */
 static void on_accept(struct ev_loop *loop, ev_io *io, int revents)
 {
 	struct worker *w = io->data;
@@ -119,7 +121,7 @@ static void on_accept(struct ev_loop *loop, ev_io *io, int revents)
 
 	(void)loop;
 	(void)revents;
-	for (int i = 0; i < ACCEPTS && !w->draining; i++) {
+	for (unsigned i = 0; i < w->accepts && !w->draining; i++) {
 		struct sockaddr_storage sa;
 		socklen_t length = sizeof(sa);
 		int fd = accept4(l->fd, (struct sockaddr *)&sa, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -128,6 +130,7 @@ static void on_accept(struct ev_loop *loop, ev_io *io, int revents)
 			accepted(w, fd, (struct sockaddr *)&sa, l->kind);
 			continue;
 		}
+		w->accepts = 1;
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
 			log_warn("worker %u: accept: %s", w->index, strerror(errno));
 			pause_accept(w);
@@ -135,6 +138,8 @@ static void on_accept(struct ev_loop *loop, ev_io *io, int revents)
 		if (errno != ECONNABORTED && errno != EINTR)
 			return;
 	}
+	if (w->accepts < ACCEPTS)
+		w->accepts *= 2;
 }
 
 static void follow(struct worker *w, struct generation *next)
@@ -334,6 +339,7 @@ struct worker *worker_new(struct shared *shared, unsigned index, const struct li
 	w->shared = shared;
 	w->index = index;
 	w->access_fd = -1;
+	w->accepts = 1;
 	w->generation = generation_get(shared->generation);
 	atomic_init(&w->follows, w->generation->number);
 	TAILQ_INIT(&w->clients);

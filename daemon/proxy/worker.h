@@ -58,6 +58,7 @@ struct worker {
 	ev_io *listeners;
 	const struct listener **listening;
 	size_t n_listeners;
+	unsigned accepts; /* tried in one turn */
 
 	struct generation *generation;
 	atomic_ullong follows; /* number of that generation, for the main thread */
