@@ -1,0 +1,390 @@
+/*
+ * state.c - what the kernel's table is.
+ *
+ * Five dumps: table, chains, rules, sets, and the elements of each set.  An interval set is dumped
+ * as single elements, a start and behind the last key an end; they are paired to ranges here.  The
+ * end at key 0 that nft puts in front has no start and means nothing.
+ */
+#include "nat/state.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <libnftnl/chain.h>
+#include <libnftnl/rule.h>
+#include <libnftnl/set.h>
+#include <libnftnl/table.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nat/build.h"
+#include "nat/rule.h"
+
+/* One element as it is dumped. */
+struct element {
+	struct addr key;
+	bool end;
+	const char *jump;
+};
+
+struct load {
+	struct state *state;
+	struct mnl_socket *socket;
+	const char *table;
+	struct element *elements; /* of the set at hand */
+	size_t n_elements, elements_room;
+	size_t key_size;
+};
+
+/* Names first in both structures, so one comparison serves. */
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* bsearch() does not take the NULL of an empty array. */
+static const void *find(const void *array, size_t n, size_t size, const char *name)
+{
+	return n > 0 ? bsearch(&name, array, n, size, by_name) : NULL;
+}
+
+const struct state_set *state_set(const struct state *state, const char *name)
+{
+	return find(state->sets, state->n_sets, sizeof(*state->sets), name);
+}
+
+const struct state_chain *state_chain(const struct state *state, const char *name)
+{
+	return find(state->chains, state->n_chains, sizeof(*state->chains), name);
+}
+
+/* A zeroed place at the end of an array, or NULL. */
+static void *append(void **array, size_t *n, size_t *room, size_t size)
+{
+	size_t want = *room ? 2 * *room : 8;
+	void *grown;
+
+	if (*n == *room) {
+		grown = reallocarray(*array, want, size);
+		if (!grown)
+			return NULL;
+		*array = grown;
+		*room = want;
+	}
+	return memset((char *)*array + (*n)++ * size, 0, size);
+}
+
+static int on_generation(const struct nlmsghdr *message, void *arg)
+{
+	struct load *load = arg;
+	const struct nlattr *attr;
+
+	mnl_attr_for_each (attr, message, sizeof(struct nfgenmsg))
+		if (mnl_attr_get_type(attr) == NFTA_GEN_ID)
+			load->state->generation = ntohl(mnl_attr_get_u32(attr));
+	return MNL_CB_OK;
+}
+
+static int on_table(const struct nlmsghdr *message, void *arg)
+{
+	struct load *load = arg;
+	struct nftnl_table *table = nftnl_table_alloc();
+
+	if (!table || nftnl_table_nlmsg_parse(message, table)) {
+		nftnl_table_free(table);
+		return MNL_CB_ERROR;
+	}
+	load->state->exists = true;
+	load->state->flags = nftnl_table_get_u32(table, NFTNL_TABLE_FLAGS);
+	nftnl_table_free(table);
+	return MNL_CB_OK;
+}
+
+static bool take_chain(struct load *load, const struct nftnl_chain *chain)
+{
+	struct state *s = load->state;
+	const char *type = nftnl_chain_get_str(chain, NFTNL_CHAIN_TYPE);
+	struct state_chain *c;
+
+	if (strcmp(nftnl_chain_get_str(chain, NFTNL_CHAIN_TABLE), load->table) != 0)
+		return true;
+	c = append((void **)&s->chains, &s->n_chains, &s->chains_room, sizeof(*c));
+	if (!c)
+		return false;
+	c->name = strdup(nftnl_chain_get_str(chain, NFTNL_CHAIN_NAME));
+	if (type) {
+		c->type = strdup(type);
+		c->hook = nftnl_chain_get_u32(chain, NFTNL_CHAIN_HOOKNUM);
+		c->priority = nftnl_chain_get_s32(chain, NFTNL_CHAIN_PRIO);
+		c->policy = nftnl_chain_get_u32(chain, NFTNL_CHAIN_POLICY);
+	}
+	return c->name && (!type || c->type);
+}
+
+static int on_chain(const struct nlmsghdr *message, void *arg)
+{
+	struct nftnl_chain *chain = nftnl_chain_alloc();
+	bool ok = chain && nftnl_chain_nlmsg_parse(message, chain) == 0 && take_chain(arg, chain);
+
+	if (chain)
+		nftnl_chain_free(chain);
+	return ok ? MNL_CB_OK : MNL_CB_ERROR;
+}
+
+static bool take_rule(struct load *load, const struct nftnl_rule *rule)
+{
+	struct state_chain *c = (struct state_chain *)state_chain(
+		load->state, nftnl_rule_get_str(rule, NFTNL_RULE_CHAIN));
+	char **text;
+
+	if (strcmp(nftnl_rule_get_str(rule, NFTNL_RULE_TABLE), load->table) != 0)
+		return true;
+	if (!c) {
+		errno = EINTR;
+		return false;
+	}
+	text = append((void **)&c->rules, &c->n_rules, &c->room, sizeof(*text));
+	if (text)
+		*text = rule_describe(rule);
+	return text && *text;
+}
+
+static int on_rule(const struct nlmsghdr *message, void *arg)
+{
+	struct nftnl_rule *rule = nftnl_rule_alloc();
+	bool ok = rule && nftnl_rule_nlmsg_parse(message, rule) == 0 && take_rule(arg, rule);
+
+	if (rule)
+		nftnl_rule_free(rule);
+	return ok ? MNL_CB_OK : MNL_CB_ERROR;
+}
+
+static bool take_set(struct load *load, const struct nftnl_set *set)
+{
+	struct state *s = load->state;
+	uint32_t flags = nftnl_set_get_u32(set, NFTNL_SET_FLAGS);
+	struct state_set *out;
+
+	if (flags & NFT_SET_ANONYMOUS ||
+		strcmp(nftnl_set_get_str(set, NFTNL_SET_TABLE), load->table) != 0)
+		return true;
+	out = append((void **)&s->sets, &s->n_sets, &s->sets_room, sizeof(*out));
+	if (!out)
+		return false;
+	out->name = strdup(nftnl_set_get_str(set, NFTNL_SET_NAME));
+	out->flags = flags;
+	out->key_type = nftnl_set_get_u32(set, NFTNL_SET_KEY_TYPE);
+	out->data_type = nftnl_set_get_u32(set, NFTNL_SET_DATA_TYPE);
+	return out->name;
+}
+
+static int on_set(const struct nlmsghdr *message, void *arg)
+{
+	struct nftnl_set *set = nftnl_set_alloc();
+	bool ok = set && nftnl_set_nlmsg_parse(message, set) == 0 && take_set(arg, set);
+
+	if (set)
+		nftnl_set_free(set);
+	return ok ? MNL_CB_OK : MNL_CB_ERROR;
+}
+
+/* The attribute of `type` inside a nest, or NULL. */
+static const struct nlattr *inside(const struct nlattr *nest, uint16_t type)
+{
+	const struct nlattr *attr;
+
+	if (nest)
+		mnl_attr_for_each_nested (attr, nest)
+			if (mnl_attr_get_type(attr) == type)
+				return attr;
+	return NULL;
+}
+
+/* The name of the chain that an element jumps to, as the state holds it. */
+static const char *jump_of(const struct load *load, const struct nlattr *data)
+{
+	const struct nlattr *verdict = inside(data, NFTA_DATA_VERDICT);
+	const struct nlattr *code = inside(verdict, NFTA_VERDICT_CODE);
+	const struct nlattr *name = inside(verdict, NFTA_VERDICT_CHAIN);
+	const struct state_chain *chain;
+
+	if (!data)
+		return NULL;
+	if (!code || !name || (int32_t)ntohl(mnl_attr_get_u32(code)) != NFT_JUMP)
+		return "";
+	chain = state_chain(load->state, mnl_attr_get_str(name));
+	return chain ? chain->name : "";
+}
+
+static bool take_element(struct load *load, const struct nlattr *nest)
+{
+	const struct nlattr *key = inside(inside(nest, NFTA_SET_ELEM_KEY), NFTA_DATA_VALUE);
+	const struct nlattr *flags = inside(nest, NFTA_SET_ELEM_FLAGS);
+	struct element *e = append((void **)&load->elements, &load->n_elements,
+		&load->elements_room, sizeof(*e));
+
+	if (!e)
+		return false;
+	if (key && mnl_attr_get_payload_len(key) == load->key_size)
+		memcpy(e->key.bytes + sizeof(e->key) - load->key_size, mnl_attr_get_payload(key),
+			load->key_size);
+	if (load->key_size == 4)
+		e->key.bytes[10] = e->key.bytes[11] = 0xff;
+	e->end = flags && ntohl(mnl_attr_get_u32(flags)) & NFT_SET_ELEM_INTERVAL_END;
+	e->jump = jump_of(load, inside(nest, NFTA_SET_ELEM_DATA));
+	return true;
+}
+
+static int on_elements(const struct nlmsghdr *message, void *arg)
+{
+	const struct nlattr *attr, *element;
+
+	mnl_attr_for_each (attr, message, sizeof(struct nfgenmsg)) {
+		if (mnl_attr_get_type(attr) != NFTA_SET_ELEM_LIST_ELEMENTS)
+			continue;
+		mnl_attr_for_each_nested (element, attr)
+			if (!take_element(arg, element))
+				return MNL_CB_ERROR;
+	}
+	return MNL_CB_OK;
+}
+
+/* By key; where one range ends and another starts, the end first. */
+static int by_key(const void *a, const void *b)
+{
+	const struct element *x = a, *y = b;
+	int order = memcmp(&x->key, &y->key, sizeof(x->key));
+
+	return order ? order : y->end - x->end;
+}
+
+static bool pair_elements(struct load *load, struct state_set *set)
+{
+	const struct element *at = load->elements, *behind = at + load->n_elements;
+
+	set->ranges = calloc(load->n_elements + 1, sizeof(*set->ranges));
+	if (!set->ranges)
+		return false;
+	if (load->n_elements > 0)
+		qsort(load->elements, load->n_elements, sizeof(*load->elements), by_key);
+	for (; at < behind; at++) {
+		struct state_range *range = &set->ranges[set->n_ranges];
+
+		if (at->end)
+			continue;
+		range->range.first = at->key;
+		range->range.jump = at->jump;
+		range->ended = at + 1 < behind && at[1].end;
+		if (at + 1 < behind) {
+			range->range.last = at[1].key;
+			build_previous(&range->range.last);
+		} else {
+			range->range.last = at->key;
+			memset(range->range.last.bytes + sizeof(struct addr) - load->key_size, 0xff,
+				load->key_size);
+		}
+		set->n_ranges++;
+	}
+	return true;
+}
+
+/* Sends a dump (or, with `flags` 0, a question for one) of family inet with at most two names. */
+static int ask(struct load *load, uint16_t type, uint16_t flags, uint16_t attr, const char *name,
+	uint16_t attr2, const char *name2, mnl_cb_t each)
+{
+	_Alignas(struct nlmsghdr) char request[2048];
+	struct nlmsghdr *message = nftnl_nlmsg_build_hdr(request, type,
+		type == NFT_MSG_GETGEN ? AF_UNSPEC : NFPROTO_INET, flags, 0);
+
+	if (name)
+		mnl_attr_put_strz(message, attr, name);
+	if (name2)
+		mnl_attr_put_strz(message, attr2, name2);
+	return netlink_ask(load->socket, message, each, load);
+}
+
+static size_t key_size_of(const struct state_set *set)
+{
+	for (size_t i = 0; i < 4; i++)
+		if (plan_keys[i].number == set->key_type)
+			return plan_keys[i].size;
+	return 0;
+}
+
+/* Of a set of another type than a plan has, nothing is read: it goes away whole. */
+static int load_elements(struct load *load, struct state_set *set)
+{
+	int error;
+
+	load->n_elements = 0;
+	load->key_size = key_size_of(set);
+	if (load->key_size == 0)
+		return 0;
+	error = ask(load, NFT_MSG_GETSETELEM, NLM_F_DUMP, NFTA_SET_ELEM_LIST_TABLE, load->table,
+		NFTA_SET_ELEM_LIST_SET, set->name, on_elements);
+	if (error)
+		return error;
+	return pair_elements(load, set) ? 0 : -ENOMEM;
+}
+
+static int load_table(struct load *load)
+{
+	struct state *s = load->state;
+	int error = ask(load, NFT_MSG_GETGEN, 0, 0, NULL, 0, NULL, on_generation);
+
+	if (error)
+		return error;
+	error = ask(load, NFT_MSG_GETTABLE, 0, NFTA_TABLE_NAME, load->table, 0, NULL, on_table);
+	if (error)
+		return error == -ENOENT ? 0 : error;
+	error = ask(load, NFT_MSG_GETCHAIN, NLM_F_DUMP, 0, NULL, 0, NULL, on_chain);
+	if (error)
+		return error;
+	if (s->n_chains > 0)
+		qsort(s->chains, s->n_chains, sizeof(*s->chains), by_name);
+	error = ask(load, NFT_MSG_GETRULE, NLM_F_DUMP, NFTA_RULE_TABLE, load->table, 0, NULL,
+		on_rule);
+	if (error)
+		return error;
+	error = ask(load, NFT_MSG_GETSET, NLM_F_DUMP, NFTA_SET_TABLE, load->table, 0, NULL, on_set);
+	if (s->n_sets > 0)
+		qsort(s->sets, s->n_sets, sizeof(*s->sets), by_name);
+	for (size_t i = 0; !error && i < s->n_sets; i++)
+		error = load_elements(load, &s->sets[i]);
+	return error == -ENOENT ? -EINTR : error;
+}
+
+int state_load(struct state *state, struct mnl_socket *socket, const char *table, struct error *e)
+{
+	struct load load = {.state = state, .socket = socket, .table = table};
+	int error;
+
+	*state = (struct state){0};
+	error = load_table(&load);
+	free(load.elements);
+	if (error)
+		error_set(e, error, "reading nftables table %s: %s", table, strerror(-error));
+	return error;
+}
+
+void state_fini(struct state *state)
+{
+	for (size_t i = 0; i < state->n_sets; i++) {
+		free(state->sets[i].name);
+		free(state->sets[i].ranges);
+	}
+	for (size_t i = 0; i < state->n_chains; i++) {
+		struct state_chain *c = &state->chains[i];
+
+		for (size_t j = 0; j < c->n_rules; j++)
+			free(c->rules[j]);
+		free(c->rules);
+		free(c->type);
+		free(c->name);
+	}
+	free(state->sets);
+	free(state->chains);
+	*state = (struct state){0};
+}

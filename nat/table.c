@@ -1,0 +1,251 @@
+/*
+ * table.c - brings the kernel's nftables to a plan.
+ *
+ * Read the table, find the differences, send them as one transaction that is bound to the
+ * generation that was read: when anybody changed any rules meanwhile, the kernel refuses and all
+ * begins again.  On a node where others change rules all the time this could go on for ever, so the
+ * last attempt is not bound; its messages still fail where the table is not as it was read.
+ *
+ * The monitor tells our own transactions by their generation: a bound one that succeeded made the
+ * generation behind the one it was bound to.  (The process id that the kernel names is of another
+ * pid namespace than ours when egretd runs in a container.)
+ */
+#include "nat/table.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <libnftnl/common.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netlink.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "nat/change.h"
+#include "nat/netlink.h"
+#include "nat/state.h"
+
+#define ATTEMPTS 10
+#define MONITOR_ROOM (1 << 20)
+#define OWN_GENERATIONS 16
+
+/* What this process made, the last ones; 0: none. */
+static uint32_t own_generations[OWN_GENERATIONS];
+static unsigned n_own_generations;
+
+static uint32_t generation_behind(uint32_t generation)
+{
+	return generation + 1 ? generation + 1 : 1;
+}
+
+static void remember_generation(uint32_t bound_to)
+{
+	if (bound_to)
+		own_generations[n_own_generations++ % OWN_GENERATIONS] = generation_behind(bound_to);
+}
+
+static bool is_own_generation(uint32_t generation)
+{
+	for (size_t i = 0; i < OWN_GENERATIONS; i++)
+		if (generation && own_generations[i] == generation)
+			return true;
+	return false;
+}
+
+static bool is_worth_repeating(int error)
+{
+	return error == -EINTR || error == -ERESTART || error == -ENOBUFS;
+}
+
+/* 1, 2, 4 ... 128 ms, so that a neighbour's burst of changes passes. */
+static void pause_before(unsigned attempt)
+{
+	const struct timespec pause = {.tv_nsec = 1000000L << (attempt < 7 ? attempt : 7)};
+
+	nanosleep(&pause, NULL);
+}
+
+static int apply_once(const struct plan *plan, bool bound, struct error *e)
+{
+	struct mnl_socket *socket;
+	struct state state = {0};
+	struct batch batch = {0};
+	uint32_t generation;
+	int error = netlink_open(NETLINK_NETFILTER, &socket, e);
+
+	if (error)
+		return error;
+	error = state_load(&state, socket, plan->table, e);
+	if (error)
+		goto out;
+	generation = bound ? state.generation : 0;
+	batch_begin(&batch, generation);
+	change_put(&batch, plan, &state);
+	if (batch_is_empty(&batch) && !batch.failed)
+		goto out;
+	error = batch_commit(&batch, socket, e);
+	if (!error)
+		remember_generation(generation);
+out:
+	batch_fini(&batch);
+	state_fini(&state);
+	mnl_socket_close(socket);
+	return error;
+}
+
+int table_apply(const struct plan *plan, struct error *e)
+{
+	int error = 0;
+
+	for (unsigned attempt = 0; attempt < ATTEMPTS; attempt++) {
+		error = apply_once(plan, attempt + 1 < ATTEMPTS, e);
+		if (!is_worth_repeating(error))
+			break;
+		pause_before(attempt);
+	}
+	return error;
+}
+
+static int match_once(const struct plan *plan, struct error *e)
+{
+	struct mnl_socket *socket;
+	struct state state = {0};
+	struct batch batch = {0};
+	int result = netlink_open(NETLINK_NETFILTER, &socket, e);
+
+	if (result)
+		return result;
+	result = state_load(&state, socket, plan->table, e);
+	if (!result) {
+		batch_begin(&batch, 0);
+		change_put(&batch, plan, &state);
+		result = batch.failed ? error_set(e, -ENOMEM, "comparing table %s: out of memory",
+						plan->table)
+				      : batch_is_empty(&batch);
+	}
+	batch_fini(&batch);
+	state_fini(&state);
+	mnl_socket_close(socket);
+	return result;
+}
+
+int table_matches(const struct plan *plan, struct error *e)
+{
+	int result = 0;
+
+	for (unsigned attempt = 0; attempt < ATTEMPTS; attempt++) {
+		result = match_once(plan, e);
+		if (!is_worth_repeating(result))
+			break;
+		pause_before(attempt);
+	}
+	return result;
+}
+
+int table_remove(const char *table, struct error *e)
+{
+	struct mnl_socket *socket;
+	struct label label = {"delete table", table, NULL};
+	struct nlmsghdr *message;
+	struct batch batch;
+	int error = netlink_open(NETLINK_NETFILTER, &socket, e);
+
+	if (error)
+		return error;
+	batch_begin(&batch, 0);
+	message = batch_open(&batch, NFT_MSG_DELTABLE, 0, &label);
+	if (message) {
+		mnl_attr_put_strz(message, NFTA_TABLE_NAME, table);
+		batch_close(&batch);
+	}
+	error = batch_commit(&batch, socket, e);
+	batch_fini(&batch);
+	mnl_socket_close(socket);
+	return error == -ENOENT ? 0 : error;
+}
+
+int table_monitor_open(struct error *e)
+{
+	const int group = NFNLGRP_NFTABLES, room = MONITOR_ROOM;
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_NETFILTER);
+	int error;
+
+	if (fd >= 0 && !setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group))) {
+		/* Best effort: an overflow only costs a comparison. */
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
+		return fd;
+	}
+	error = error_set(e, -errno, "watching nftables: %s", strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return error;
+}
+
+/* What has been seen of a transaction that is not complete yet. */
+struct watch {
+	const char *table;
+	bool touched;  /* by the transaction at hand */
+	bool by_others;
+};
+
+static void see_generation(struct watch *w, const struct nlmsghdr *message)
+{
+	const struct nlattr *attr;
+	uint32_t generation = 0;
+
+	mnl_attr_for_each (attr, message, sizeof(struct nfgenmsg))
+		if (mnl_attr_get_type(attr) == NFTA_GEN_ID)
+			generation = ntohl(mnl_attr_get_u32(attr));
+	if (w->touched && !is_own_generation(generation))
+		w->by_others = true;
+	w->touched = false;
+}
+
+/* The objects of a transaction come first, the generation it made ends it. */
+static void see(struct watch *w, const struct nlmsghdr *message)
+{
+	const struct nfgenmsg *nfgen = mnl_nlmsg_get_payload(message);
+	const struct nlattr *attr;
+
+	if (NFNL_SUBSYS_ID(message->nlmsg_type) != NFNL_SUBSYS_NFTABLES ||
+		mnl_nlmsg_get_payload_len(message) < sizeof(*nfgen))
+		return;
+	if (NFNL_MSG_TYPE(message->nlmsg_type) == NFT_MSG_NEWGEN) {
+		see_generation(w, message);
+		return;
+	}
+	if (nfgen->nfgen_family != NFPROTO_INET)
+		return;
+	mnl_attr_for_each (attr, message, sizeof(*nfgen)) /* 1: the table, in every message */
+		if (mnl_attr_get_type(attr) == NFTA_TABLE_NAME &&
+			strcmp(mnl_attr_get_str(attr), w->table) == 0)
+			w->touched = true;
+}
+
+bool table_monitor_drain(int fd, const char *table)
+{
+	_Alignas(struct nlmsghdr) char buffer[64 * 1024];
+	struct watch w = {.table = table};
+
+	for (;;) {
+		const struct nlmsghdr *message = (const struct nlmsghdr *)buffer;
+		ssize_t n = recv(fd, buffer, sizeof(buffer), 0);
+		int left = (int)n;
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == ENOBUFS) {
+			w.by_others = true; /* lost some: anything may have happened */
+			continue;
+		}
+		if (n <= 0)
+			break;
+		for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left))
+			see(&w, message);
+	}
+	return w.by_others || w.touched;
+}
