@@ -1,0 +1,332 @@
+/*
+ * edition.c - from files on disk to everything that both processes need.
+ *
+ *   egret.ini ─ config ─┬─ acl.ini, acl.d, lists ─ policy ─┬─ plan
+ *                       └─ egress addresses ───────────────┘
+ *
+ * All bytes come through one `struct files`, which is packed for the proxy at the end and then
+ * let go: nothing here points into it.
+ */
+#include "daemon/edition.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "nat/facts.h"
+
+bool path_list_equal(const struct path_list *a, const struct path_list *b)
+{
+	if (a->n != b->n)
+		return false;
+	for (size_t i = 0; i < a->n; i++)
+		if (strcmp(a->at[i], b->at[i]) != 0)
+			return false;
+	return true;
+}
+
+void path_list_fini(struct path_list *paths)
+{
+	while (paths->n)
+		free(paths->at[--paths->n]);
+	free(paths->at);
+	paths->at = NULL;
+}
+
+static int add_path(struct path_list *paths, const char *dir, struct text name, const char *end)
+{
+	char **at = reallocarray(paths->at, paths->n + 1, sizeof(*at));
+	bool absolute = name.length && name.at[0] == '/';
+
+	if (!at)
+		return -ENOMEM;
+	paths->at = at;
+	if (asprintf(&at[paths->n], "%s%s%.*s%s", absolute ? "" : dir, absolute ? "" : "/",
+		    (int)name.length, name.at, end) < 0)
+		return -ENOMEM;
+	paths->n++;
+	return 0;
+}
+
+static struct text trim(struct text t)
+{
+	while (t.length && strchr(" \t\r\"'", t.at[t.length - 1]))
+		t.length--;
+	while (t.length && strchr(" \t\r\"'", t.at[0]))
+		t.at++, t.length--;
+	return t;
+}
+
+/* Takes the part of `*rest` before `separator` off it. */
+static struct text cut(struct text *rest, char separator)
+{
+	const char *end = rest->length ? memchr(rest->at, separator, rest->length) : NULL;
+	struct text part = {rest->at, end ? (size_t)(end - rest->at) : rest->length};
+	size_t taken = part.length + (end != NULL);
+
+	rest->at += taken;
+	rest->length -= taken;
+	return part;
+}
+
+/* The lists that a policy text names.  This reads lines, not ini: a path too many is only
+ * watched in vain, and a list that is missing is named by no parser's result. */
+static int add_lists(struct path_list *paths, const char *dir, struct text text)
+{
+	int error = 0;
+
+	while (text.length && !error) {
+		struct text line = cut(&text, '\n');
+		struct text key = trim(cut(&line, '='));
+
+		if (!text_equal_nocase(key, TEXT("hosts-file")) &&
+			!text_equal_nocase(key, TEXT("cidr-file")))
+			continue;
+		line = cut(&line, ';');
+		line = cut(&line, '#');
+		while (line.length && !error) {
+			struct text name = trim(cut(&line, ','));
+
+			if (name.length)
+				error = add_path(paths, dir, name, "");
+		}
+	}
+	return error;
+}
+
+struct listing {
+	struct path_list *paths;
+	struct files *files;
+	const char *dir;
+};
+
+static int list_one(void *arg, const char *name, struct error *e)
+{
+	struct listing *listing = arg;
+	struct text text;
+	int error = files_get(listing->files, name, &text, e);
+
+	return error ? error : add_lists(listing->paths, listing->dir, text);
+}
+
+/* "a/b/c" gives "a/b", "/c" gives "/", "c" gives ".". */
+static char *directory_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	if (!slash)
+		return strdup(".");
+	return slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
+}
+
+/* The name `name` in the directory of `path`. */
+static char *beside(const char *path, const char *name)
+{
+	const char *slash = strrchr(path, '/');
+	char *out;
+
+	return asprintf(&out, "%.*s%s", slash ? (int)(slash - path + 1) : 0, path, name) < 0 ? NULL
+											     : out;
+}
+
+static const char *base_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+/* As far as the files can be read: what a failed edit names has to be watched too. */
+static int find_paths(
+	struct path_list *paths, const char *path, const struct config *config, struct files *files)
+{
+	struct listing listing = {.paths = paths, .files = files};
+	char *dir = directory_of(path), *acl_dir = NULL, *acl_d = NULL;
+	int error = -ENOMEM;
+
+	if (!dir || add_path(paths, "", text_of(path), ""))
+		goto out;
+	if (config && config->dns_hosts_file &&
+		add_path(paths, dir, text_of(config->dns_hosts_file), ""))
+		goto out;
+	if (config) {
+		if (add_path(paths, dir, text_of(config->acl), ""))
+			goto out;
+		acl_dir = directory_of(paths->at[paths->n - 1]);
+		acl_d = beside(config->acl, "acl.d");
+		if (!acl_dir || !acl_d || add_path(paths, acl_dir, TEXT("acl.d"), "/"))
+			goto out;
+		listing.dir = acl_dir;
+		error = list_one(&listing, config->acl, NULL);
+		if (!error)
+			error = files_each_ini(files, acl_d, list_one, &listing, NULL);
+		if (error != -ENOMEM)
+			error = 0; /* policy_new() says what is wrong with it */
+	} else
+		error = 0;
+out:
+	free(acl_d);
+	free(acl_dir);
+	free(dir);
+	return error;
+}
+
+/* As configured, else what the node says: only translated traffic needs one. */
+static int find_egress(struct edition *edition, bool nat, struct error *e)
+{
+	const struct config *config = edition->config;
+	struct nat_facts facts;
+	int error;
+
+	for (; edition->n_egress < config->egress_ip.n; edition->n_egress++)
+		edition->egress[edition->n_egress] = config->egress_ip.at[edition->n_egress];
+	if (edition->n_egress || !nat)
+		return 0;
+	error = nat_facts(&facts, config->egress_interface, e);
+	if (error)
+		return error;
+	edition->n_egress = facts.n_egress;
+	memcpy(edition->egress, facts.egress, sizeof(facts.egress));
+	return 0;
+}
+
+static int make_plan(struct edition *edition, const char *table, struct error *e)
+{
+	const struct config *config = edition->config;
+	struct plan_facts facts = {
+		.table = table,
+		.pods = config->pod_cidr.at,
+		.n_pods = config->pod_cidr.n,
+		.exclude = config->exclude_cidr.at,
+		.n_exclude = config->exclude_cidr.n,
+		.egress = edition->egress,
+		.n_egress = edition->n_egress,
+	};
+
+	edition->plan = plan_new(edition->policy, &facts);
+	return edition->plan ? 0 : error_set(e, -ENOMEM, "no memory for the NAT plan");
+}
+
+static int fill(struct edition *edition, const char *path, const struct config *running,
+	struct files *files, struct error *e)
+{
+	int error;
+
+	edition->config = config_new(files, base_of(path), e);
+	if (!edition->config)
+		return -EINVAL;
+	edition->policy = policy_new(files, edition->config->acl, edition->config->pod_cidr.at,
+		edition->config->pod_cidr.n, e);
+	if (!edition->policy)
+		return -EINVAL;
+	if (!running)
+		running = edition->config;
+	error = find_egress(edition, running->nat, e);
+	if (!error && running->nat)
+		error = make_plan(edition, running->nat_table, e);
+	if (error)
+		return error;
+	files_digest(files, edition->digest);
+	edition->fd = files_pack(files, e);
+	return edition->fd < 0 ? edition->fd : 0;
+}
+
+struct edition *edition_new(
+	const char *path, const struct config *running, struct path_list *tried, struct error *e)
+{
+	struct edition *edition = calloc(1, sizeof(*edition));
+	char *dir = directory_of(path);
+	struct files *files = dir ? files_new(dir) : NULL;
+	int error = -ENOMEM;
+
+	if (!edition || !files) {
+		error_set(e, error, "no memory for the files");
+		goto out;
+	}
+	edition->fd = -1;
+	error = fill(edition, path, running, files, e);
+	if (find_paths(&edition->paths, path, edition->config, files) < 0 && !error)
+		error = error_set(e, -ENOMEM, "no memory for the files' names");
+out:
+	files_free(files);
+	free(dir);
+	if (error && edition && tried) {
+		*tried = edition->paths;
+		edition->paths = (struct path_list){0};
+	}
+	if (error) {
+		edition_free(edition);
+		edition = NULL;
+	}
+	malloc_trim(0);
+	return edition;
+}
+
+void edition_free(struct edition *edition)
+{
+	if (!edition)
+		return;
+	if (edition->fd >= 0)
+		close(edition->fd);
+	path_list_fini(&edition->paths);
+	plan_free(edition->plan);
+	policy_put(edition->policy);
+	config_free(edition->config);
+	free(edition);
+}
+
+bool edition_equal(const struct edition *a, const struct edition *b)
+{
+	return strcmp(a->digest, b->digest) == 0 && a->n_egress == b->n_egress &&
+	       memcmp(a->egress, b->egress, a->n_egress * sizeof(*a->egress)) == 0;
+}
+
+static void warn_foreign(const struct addr *addr, const char *whose)
+{
+	char text[ADDR_TEXT];
+
+	if (!nat_address_is_local(addr))
+		log_warn("egress address %s of %s is on no interface of this node: "
+			 "its connections will fail",
+			addr_print(addr, text), whose);
+}
+
+void edition_warn_foreign(const struct edition *edition)
+{
+	if (edition->plan && edition->n_egress == 0)
+		log_warn("no egress address: this node has no default route, and [gateway] "
+			 "egress-ip names none; traffic leaves as the kernel chooses");
+	for (size_t i = 0; i < edition->n_egress; i++)
+		warn_foreign(&edition->egress[i], "the gateway");
+	for (size_t i = 0; i < policy_n_sections(edition->policy); i++) {
+		const struct section *section = policy_section(edition->policy, i);
+
+		for (size_t j = 0; j < section->n_egress; j++)
+			warn_foreign(&section->egress[j], section->name);
+	}
+}
+
+static size_t count(const struct policy *policy, enum section_kind kind)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < policy_n_sections(policy); i++)
+		n += policy_section(policy, i)->kind == kind;
+	return n;
+}
+
+const char *edition_print(const struct edition *edition, char out[EDITION_TEXT])
+{
+	size_t partners = count(edition->policy, SECTION_PARTNER);
+	size_t blocks = count(edition->policy, SECTION_BLOCK);
+	char egress[2][ADDR_TEXT] = {"chosen by the kernel", ""};
+
+	for (size_t i = 0; i < edition->n_egress; i++)
+		addr_print(&edition->egress[i], egress[i]);
+	snprintf(out, EDITION_TEXT, "%zu partner%s, %zu block%s, egress %s%s%s, digest %.12s",
+		partners, partners == 1 ? "" : "s", blocks, blocks == 1 ? "" : "s", egress[0],
+		egress[1][0] ? " and " : "", egress[1], edition->digest);
+	return out;
+}

@@ -1,0 +1,53 @@
+/*
+ * edition.h - one edit of the files as the gate holds it: read, checked, planned and packed.
+ *
+ * Making one touches nothing: what it asks of the kernel is a plan, what the proxy is to follow is
+ * a sealed memfd.  The gate brings both into force, in gate.c.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "acl/policy.h"
+#include "daemon/config.h"
+#include "nat/plan.h"
+
+/* Absolute paths of everything an edition is made from, found or not; one that ends in "/" is a
+ * directory of *.ini. */
+struct path_list {
+	char **at;
+	size_t n;
+};
+bool path_list_equal(const struct path_list *a, const struct path_list *b);
+void path_list_fini(struct path_list *paths);
+
+struct edition {
+	uint64_t number; /* the generation it becomes; 0: none yet */
+	char digest[FILES_DIGEST_TEXT];
+	struct config *config;
+	struct policy *policy;
+	struct plan *plan; /* NULL: no NAT */
+	struct addr
+		egress[2]; /* the gateway's: as configured, else what the node says (NAT only) */
+	size_t n_egress;   /* 0: the kernel chooses */
+	struct path_list paths;
+	int fd; /* packed files */
+};
+
+/* Reads `path` (egret.ini, absolute) and all that it names.  `running` (may be NULL): what [nat]
+ * says there stands until a restart.  NULL with `e` set; then `tried` (may be NULL, else
+ * initialised to zero) holds the paths, and is the caller's. */
+struct edition *edition_new(const char *path, const struct config *running, struct path_list *tried,
+	struct error *e) WARN_UNUSED;
+void edition_free(struct edition *edition); /* accepts NULL */
+
+/* The same files, and the same egress addresses? */
+bool edition_equal(const struct edition *a, const struct edition *b);
+
+/* Logs a warning for each egress address in force, a partner's included, that is on no interface of
+ * this node. */
+void edition_warn_foreign(const struct edition *edition);
+
+/* "12 partners, 3 blocks, egress 203.0.113.10, digest 0123456789ab".  Returns `out`. */
+#define EDITION_TEXT 192
+const char *edition_print(const struct edition *edition, char out[EDITION_TEXT]);
