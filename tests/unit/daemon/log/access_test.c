@@ -236,6 +236,7 @@ static void json_lines_give_every_byte_back(void **state)
 		r.target = r.method = (struct text){bytes, sizeof(bytes)};
 		fprintf(judge, "%.*s\n", (int)access_format(ACCESS_JSON, &r, out, sizeof(out)), out);
 	}
+	r = request();
 	r.target = (struct text){huge, sizeof(huge)};
 	fprintf(judge, "%.*s\n", (int)access_format(ACCESS_JSON, &r, out, sizeof(out)), out);
 	assert_int_equal(pclose(judge), 0);
