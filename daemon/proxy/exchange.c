@@ -137,8 +137,8 @@ static enum next allowed(struct client *c)
 	struct limit limit;
 
 	x->record.decided = true;
-	if (!limits_take(c->worker->shared->limits, v->section, &x->query.client, x->query.host,
-		    worker_ns(c->worker), &limit)) {
+	if (!limits_take(c->worker->shared->limits, v->section, &x->query.client,
+		    (struct text){x->uri.host, x->uri.host_length}, worker_ns(c->worker), &limit)) {
 		if (!v->section->report)
 			return too_many(c, &limit);
 		v->reported = true;

@@ -75,6 +75,12 @@ void worker_connection_closed(struct worker *w)
 	end_if_drained(w);
 }
 
+/* While it drains, only the admin page goes on: it says so. */
+static bool takes(const struct worker *w, const struct listener *l)
+{
+	return !w->draining || l->kind == LISTENER_ADMIN;
+}
+
 /* Out of descriptors: let some close before the next try. */
 static void pause_accept(struct worker *w)
 {
@@ -89,8 +95,9 @@ static void on_retry_accept(struct ev_loop *loop, ev_timer *timer, int revents)
 	struct worker *w = timer->data;
 
 	(void)revents;
-	for (size_t i = 0; i < w->n_listeners && !w->draining; i++)
-		ev_io_start(loop, &w->listeners[i]);
+	for (size_t i = 0; i < w->n_listeners; i++)
+		if (takes(w, w->listening[i]))
+			ev_io_start(loop, &w->listeners[i]);
 }
 
 static void accepted(struct worker *w, int fd, const struct sockaddr *sa, enum listener_kind kind)
@@ -121,7 +128,7 @@ static void on_accept(struct ev_loop *loop, ev_io *io, int revents)
 
 	(void)loop;
 	(void)revents;
-	for (unsigned i = 0; i < w->accepts && !w->draining; i++) {
+	for (unsigned i = 0; i < w->accepts && takes(w, l); i++) {
 		struct sockaddr_storage sa;
 		socklen_t length = sizeof(sa);
 		int fd = accept4(l->fd, (struct sockaddr *)&sa, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -181,8 +188,9 @@ static void change_access_log(struct worker *w, unsigned serial, int fd)
 static void begin_drain(struct worker *w)
 {
 	w->draining = true;
-	ev_timer_stop(w->loop, &w->retry_accept);
 	for (size_t i = 0; i < w->n_listeners; i++) {
+		if (takes(w, w->listening[i]))
+			continue;
 		ev_io_stop(w->loop, &w->listeners[i]);
 		close(w->listening[i]->fd);
 	}
