@@ -36,7 +36,7 @@ $(BUILD)/egretctl: $(BUILD)/ctl/egretctl.o
 
 $(BUILD)/libegret.a: $(OBJECTS)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	@$(AR) rcs $@ $^
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
