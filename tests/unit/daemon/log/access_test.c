@@ -507,6 +507,34 @@ static void another_fd_gets_the_whole_lines_that_the_old_one_did_not_take(void *
 	close(fd);
 }
 
+static void half_a_line_stays_with_the_file_that_took_the_other_half(void **state)
+{
+	struct rlimit old, small;
+	struct record r = request();
+	int fd = scratch(), next = scratch();
+	struct access *a = access_new(fd, ACCESS_JSON, 0), *b = access_new(next, ACCESS_JSON, 0);
+
+	(void)state;
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	small = (struct rlimit){100, old.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	access_write(a, &r);
+	access_write(a, &r);
+	access_set_fd(a, next);
+	assert_int_equal(access_lost(a), 1);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	access_write(b, &r);
+	access_flush(b);
+	access_flush(a);
+	lseek(next, 0, SEEK_SET);
+	assert_int_equal(whole_lines(next), 2);
+	access_free(a);
+	access_free(b);
+	close(fd);
+	close(next);
+}
+
 #define WORKERS 4
 #define EACH 2000
 
@@ -663,6 +691,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_full_pipe_loses_whole_lines_and_never_waits),
 		cmocka_unit_test(a_full_socket_loses_whole_lines_and_never_waits),
 		cmocka_unit_test(half_a_line_is_never_followed_by_another_workers),
+		cmocka_unit_test(half_a_line_stays_with_the_file_that_took_the_other_half),
 		cmocka_unit_test(another_fd_gets_the_whole_lines_that_the_old_one_did_not_take),
 		cmocka_unit_test(lines_of_workers_that_share_a_pipe_do_not_mix),
 		cmocka_unit_test(opens_paths_to_append_and_says_what_is_wrong),
