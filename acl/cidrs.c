@@ -32,6 +32,8 @@ bool cidrs_contain(const struct cidr_list *list, const struct addr *addr)
 	bool v4 = addr_is_v4(addr);
 	size_t low = 0, high = list->n;
 
+	if (list->n == 1)
+		return cidr_contains(&list->at[0], addr);
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 		const struct cidr *c = &list->at[middle];

@@ -274,13 +274,19 @@ static const struct section *first_match(struct walk *w, const struct policy *po
 	const struct query *query, bool (*fits)(const struct policy *, uint32_t, const struct query *),
 	const struct section **blocks_reporter, bool *missing)
 {
-	uint32_t i;
+	uint32_t i, unfit = UINT32_MAX;
 	enum way way;
 
 	while (walk_next(w, &i, &way)) {
 		const struct section *section = &policy->sections[i];
 
-		if (!fits(policy, i, query) || (way == BY_NET && !holds_all(section, query)))
+		if (i == unfit)
+			continue;
+		if (!fits(policy, i, query)) {
+			unfit = i;
+			continue;
+		}
+		if (way == BY_NET && !holds_all(section, query))
 			continue;
 		if (way == BY_LOOKUP) {
 			*missing = true;
@@ -327,7 +333,7 @@ struct verdict policy_decide(const struct policy *policy, const struct query *qu
 		return deny(REASON_MATCHED, section);
 	if (section)
 		return allow(section, reporter);
-	if (missing && !query->resolved)
+	if (!policy->has_report_partner || (missing && !query->resolved))
 		return no_match(query, missing);
 
 	walk_init(&w, policy, query);

@@ -276,7 +276,8 @@ static char *path_of(struct reader *r, struct text name)
 	return path;
 }
 
-static int each_line(struct reader *r, struct draft *d, struct text name, take_item *take)
+static int each_line(struct reader *r, struct draft *d, struct text name, const char *key,
+	take_item *take)
 {
 	const char *path = path_of(r, name), *file = r->file;
 	struct text rest, line;
@@ -290,6 +291,7 @@ static int each_line(struct reader *r, struct draft *d, struct text name, take_i
 		return error_set(r->e, error, "%s:%d: %s: %s = %.*s: %.200s", r->file, r->line,
 			r->section, r->key, SHOWN, name.at, why.text);
 	r->file = path;
+	r->key = key;
 	for (r->line = 1; !error && line_take(&rest, &line); r->line++) {
 		line = line_strip(line);
 		if (line.length > 0)
@@ -312,7 +314,7 @@ static int each_entry(struct reader *r, struct draft *d, enum key key, enum key 
 	if (error)
 		return error;
 	value = value_of(r, d, file_key);
-	return value.at ? each_line(r, d, value, take) : 0;
+	return value.at ? each_line(r, d, value, keys[key].name, take) : 0;
 }
 
 /* ---- networks ---- */
@@ -398,7 +400,10 @@ static int add_host(struct reader *r, struct text item, uint32_t section)
 	if (text_equal(item, TEXT("*")))
 		return hostset_add(hosts, HOSTSET_BELOW, (struct text){0}, section);
 	match = match_of(&item);
-	kind = addr_parse(&addr, item) ? HOST_ADDRESS : host_canonical(item, name, &addr);
+	if (memchr(item.at, ':', item.length) && addr_parse(&addr, item))
+		kind = HOST_ADDRESS; /* IPv6 without its brackets */
+	else
+		kind = host_canonical(item, name, &addr);
 	if (kind == HOST_NAME && !strchr(name, '*'))
 		return hostset_add(hosts, match, text_of(name), section);
 	if (kind == HOST_ADDRESS && match == HOSTSET_EXACT)
@@ -608,6 +613,8 @@ static int read_mode(struct reader *r, struct draft *d)
 
 	if (value.at && !mode_parse(&d->section->report, value))
 		return refuse(r, value, "enforce or report");
+	if (d->section->kind == SECTION_PARTNER && d->section->report)
+		r->policy->has_report_partner = true;
 	return 0;
 }
 

@@ -43,6 +43,7 @@ struct policy {
 	struct section *sections;
 	struct part *parts;
 	size_t n_sections;
+	bool has_report_partner;
 	struct scope *scopes;
 	size_t n_scopes;
 	struct hostset hosts;
