@@ -291,6 +291,17 @@ static enum head_result max_forwards_means(struct parse *p, struct text value)
 	return HEAD_DONE;
 }
 
+/* RFC 9110 5.5 allows tabs there, but llhttp for one reads "chunked TAB" as another coding. */
+static bool has_tab_beside(struct text value)
+{
+	const char *before = value.at, *behind = value.at + value.length;
+	while (before[-1] == ' ')
+		before--;
+	while (*behind == ' ')
+		behind++;
+	return before[-1] == '\t' || *behind == '\t';
+}
+
 static enum head_result field_means(struct parse *p, const struct field *field)
 {
 	switch (field->id) {
@@ -300,8 +311,12 @@ static enum head_result field_means(struct parse *p, const struct field *field)
 		proxy_connection_means(p, field->value);
 		return HEAD_DONE;
 	case FIELD_CONTENT_LENGTH:
+		if (has_tab_beside(field->value))
+			return bad(p, 400, "Content-Length: a tab beside the number");
 		return content_length_means(p, field->value);
 	case FIELD_TRANSFER_ENCODING:
+		if (has_tab_beside(field->value))
+			return bad(p, 400, "Transfer-Encoding: a tab beside the coding");
 		return transfer_encoding_means(p, field->value);
 	case FIELD_HOST:
 		return p->request ? host_means(p, field->value) : HEAD_DONE;

@@ -120,6 +120,7 @@ enum head_result head_find(struct text in, bool request, size_t *seen,
  *   - bare LF, bare CR, folded lines, white space other than the one SP in a start line;
  *   - Content-Length more than once, even when all agree, as a list, or with leading zeros;
  *   - Transfer-Encoding other than "chunked" alone, with Content-Length, or in HTTP/1.0;
+ *   - tabs beside the values of these two;
  *   - versions other than 1.0 and 1.1; Host more than once in 1.0 too;
  *   - CONNECT with a body; 101, for nobody asked for an Upgrade; a body in 1xx.
  * head_response() needs to know the request: no body after HEAD, nor after CONNECT's 2xx (RFC
