@@ -8,13 +8,10 @@
 #include "daemon/log/access.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "daemon/log/log.h"
 #include "daemon/log/sink.h"
@@ -32,41 +29,6 @@ struct access {
 
 static pthread_mutex_t writing = PTHREAD_MUTEX_INITIALIZER;
 static const struct access *torn; /* under `writing`: who owes half a line; NULL: nobody */
-
-static int open_path(const char *path, struct error *e)
-{
-	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0640);
-	int error = errno;
-
-	if (fd >= 0)
-		return fd;
-	return error_set(e, -error, "access log %s: %s", path,
-		error == ENXIO ? "no process reads this pipe" : strerror(error));
-}
-
-/* A pipe or terminal is opened anew, so that O_NONBLOCK is ours alone. */
-static int open_standard(int from, const char *path, struct error *e)
-{
-	struct stat st;
-	int fd = -1;
-
-	if (fstat(from, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)))
-		fd = open(path, O_WRONLY | O_APPEND | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-	if (fd < 0)
-		fd = fcntl(from, F_DUPFD_CLOEXEC, 3);
-	if (fd < 0)
-		return error_set(e, -errno, "access log %s: %s", path, strerror(errno));
-	return fd;
-}
-
-int access_open(const char *target, struct error *e)
-{
-	if (strcmp(target, "stdout") == 0)
-		return open_standard(STDOUT_FILENO, "/proc/self/fd/1", e);
-	if (strcmp(target, "stderr") == 0)
-		return open_standard(STDERR_FILENO, "/proc/self/fd/2", e);
-	return open_path(target, e);
-}
 
 struct access *access_new(int fd, enum access_format format, size_t buffer)
 {
@@ -204,8 +166,7 @@ static bool append(struct access *access, const struct record *record)
 		room = ACCESS_LINE;
 	if (room == 0)
 		return false;
-	length = access_format(
-		access->format, record, access->buffer + access->length, room - 1);
+	length = access_format(access->format, record, access->buffer + access->length, room - 1);
 	if (length == 0)
 		return false;
 	access->buffer[access->length + length] = '\n';

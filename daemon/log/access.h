@@ -13,18 +13,12 @@
 #include <limits.h>
 #include <stddef.h>
 
-#include "base/check.h"
-#include "base/error.h"
 #include "daemon/log/record.h"
 
 enum access_format { ACCESS_JSON, ACCESS_SQUID, ACCESS_COMBINED };
 
 /* Longest line with its newline: what a pipe takes whole.  Long texts are cut to keep to it. */
 #define ACCESS_LINE PIPE_BUF
-
-/* Opens what `access-log` names: "stdout", "stderr" or a path (appended to, mode 0640).  The fd is
- * close-on-exec, and non-blocking where that concerns nobody else.  -errno with `e` set. */
-int access_open(const char *target, struct error *e) WARN_UNUSED;
 
 struct access;
 

@@ -1,6 +1,5 @@
 #include "daemon/log/access.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -606,50 +605,6 @@ static void lines_of_workers_that_share_a_pipe_do_not_mix(void **state)
 	assert_int_equal(reader.lines + lost, WORKERS * EACH);
 }
 
-static void opens_paths_to_append_and_says_what_is_wrong(void **state)
-{
-	char dir[] = "/tmp/egret-access-XXXXXX", path[64];
-	struct error e;
-	int fd;
-
-	(void)state;
-	assert_non_null(mkdtemp(dir));
-	snprintf(path, sizeof(path), "%s/log", dir);
-	fd = access_open(path, &e);
-	assert_true(fd >= 0);
-	assert_true(fcntl(fd, F_GETFL) & O_APPEND);
-	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
-	close(fd);
-	unlink(path);
-	assert_int_equal(mkfifo(path, 0600), 0);
-	assert_int_equal(access_open(path, &e), -ENXIO);
-	assert_non_null(strstr(e.text, "no process reads this pipe"));
-	unlink(path);
-	assert_int_equal(access_open("/nonexistent/log", &e), -ENOENT);
-	assert_string_equal(e.text, "access log /nonexistent/log: No such file or directory");
-	rmdir(dir);
-}
-
-static void stdout_is_never_made_non_blocking_for_others(void **state)
-{
-	struct error e;
-	int ends[2], saved = dup(STDOUT_FILENO), fd;
-
-	(void)state;
-	assert_int_equal(pipe(ends), 0);
-	dup2(ends[1], STDOUT_FILENO);
-	fd = access_open("stdout", &e);
-	dup2(saved, STDOUT_FILENO);
-	assert_true(fd >= 0);
-	assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
-	assert_false(fcntl(ends[1], F_GETFL) & O_NONBLOCK);
-	assert_int_equal(write(fd, "x", 1), 1);
-	close(fd);
-	close(ends[0]);
-	close(ends[1]);
-	close(saved);
-}
-
 /* `access_test bench`: what a line costs. */
 static int bench(void)
 {
@@ -694,8 +649,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test(half_a_line_stays_with_the_file_that_took_the_other_half),
 		cmocka_unit_test(another_fd_gets_the_whole_lines_that_the_old_one_did_not_take),
 		cmocka_unit_test(lines_of_workers_that_share_a_pipe_do_not_mix),
-		cmocka_unit_test(opens_paths_to_append_and_says_what_is_wrong),
-		cmocka_unit_test(stdout_is_never_made_non_blocking_for_others),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
