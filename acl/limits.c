@@ -3,8 +3,8 @@
  *
  * A bucket is written as the time at which it will be full again (GCRA).  Until then it lacks
  * debt / rate_ns tokens, and a token may be taken while the debt stays within burst * rate_ns.  The
- * rate of the last take is kept beside it, so that after a reload the tokens that are missing stay
- * missing, at the new price; a bucket never lacks more than its (new) burst.
+ * rate and burst of the last take are kept beside it, so that after a reload the tokens that are
+ * missing stay missing, at the new price, up to the new burst.
  *
  * A bucket is found by a keyed 128-bit digest of partner, source and host, which stands for them.
  * The first bits choose a shard: a mutex, a hash table with chains, and a list in the order of use.
@@ -26,8 +26,9 @@
 
 struct bucket {
 	struct siphash id;
-	uint64_t full_at;      /* nanoseconds */
-	uint64_t rate_ns;      /* of the last take */
+	uint64_t full_at; /* nanoseconds */
+	uint64_t rate_ns; /* this and burst: at the last take */
+	uint32_t burst;
 	uint32_t chain;        /* the next in its slot, or the next free one */
 	uint32_t older, newer; /* in the order of use */
 };
@@ -221,22 +222,31 @@ static uint64_t capacity(const struct section *section)
 
 static uint64_t debt(const struct bucket *bucket, const struct section *section, uint64_t now)
 {
-	unsigned __int128 ns = bucket->full_at > now ? bucket->full_at - now : 0;
+	uint64_t ns = bucket->full_at > now ? bucket->full_at - now : 0;
 	uint64_t most = capacity(section);
 
-	if (ns > 0 && bucket->rate_ns != section->rate_ns)
-		ns = ns * section->rate_ns / bucket->rate_ns;
-	return ns < most ? (uint64_t)ns : most;
+	return ns < most ? ns : most;
 }
 
-static void owe(struct shard *shard, struct bucket *bucket, const struct section *section,
-	uint64_t now, uint64_t ns)
+static void owe(struct bucket *bucket, uint64_t now, uint64_t ns)
 {
 	if (__builtin_add_overflow(now, ns, &bucket->full_at))
 		bucket->full_at = UINT64_MAX;
+}
+
+/* Brings what is missing to the section's price, once after its rate or burst has changed. */
+static void reprice(struct bucket *bucket, const struct section *section, uint64_t now)
+{
+	unsigned __int128 ns = bucket->full_at > now ? bucket->full_at - now : 0;
+	uint64_t most = capacity(section);
+
+	if (bucket->rate_ns == section->rate_ns && bucket->burst == section->rate_burst)
+		return;
+	if (ns > 0)
+		ns = ns * section->rate_ns / bucket->rate_ns;
+	owe(bucket, now, ns < most ? (uint64_t)ns : most);
 	bucket->rate_ns = section->rate_ns;
-	if (bucket->full_at < shard->earliest)
-		shard->earliest = bucket->full_at;
+	bucket->burst = section->rate_burst;
 }
 
 static void describe(struct limit *state, const struct section *section, uint64_t ns)
@@ -260,6 +270,7 @@ bool limits_take(struct limits *limits, const struct section *section, const str
 	struct text host, uint64_t now, struct limit *state)
 {
 	struct siphash id;
+	struct bucket *bucket;
 	struct shard *shard;
 	uint64_t ns;
 	uint32_t at;
@@ -277,12 +288,16 @@ bool limits_take(struct limits *limits, const struct section *section, const str
 		list_remove(shard, at);
 		list_append(shard, at);
 	}
-	ns = debt(&shard->buckets[at], section, now);
+	bucket = &shard->buckets[at];
+	reprice(bucket, section, now);
+	ns = debt(bucket, section, now);
 	taken = ns <= capacity(section) - section->rate_ns;
 	if (taken) {
 		ns += section->rate_ns;
-		owe(shard, &shard->buckets[at], section, now, ns);
+		owe(bucket, now, ns);
 	}
+	if (bucket->full_at < shard->earliest)
+		shard->earliest = bucket->full_at;
 	pthread_mutex_unlock(&shard->lock);
 	describe(state, section, ns);
 	return taken;
@@ -291,9 +306,9 @@ bool limits_take(struct limits *limits, const struct section *section, const str
 void limits_look(struct limits *limits, const struct section *section, const struct addr *client,
 	struct text host, uint64_t now, struct limit *state)
 {
+	struct bucket bucket = {.full_at = 0};
 	struct siphash id;
 	struct shard *shard;
-	uint64_t ns;
 	uint32_t at;
 
 	if (is_unlimited(section, state))
@@ -302,9 +317,11 @@ void limits_look(struct limits *limits, const struct section *section, const str
 	shard = shard_of(limits, &id);
 	pthread_mutex_lock(&shard->lock);
 	at = find(shard, &id);
-	ns = at == NONE ? 0 : debt(&shard->buckets[at], section, now);
+	if (at != NONE)
+		bucket = shard->buckets[at];
 	pthread_mutex_unlock(&shard->lock);
-	describe(state, section, ns);
+	reprice(&bucket, section, now);
+	describe(state, section, debt(&bucket, section, now));
 }
 
 uint64_t limit_retry_seconds(const struct limit *state)
