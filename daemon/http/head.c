@@ -166,6 +166,14 @@ static enum head_result request_line(struct parse *p)
 	return result;
 }
 
+/* SP and three digits, as far as they are there. */
+static bool may_be_code(const char *at, size_t length)
+{
+	return (length < 1 || at[0] == ' ') && (length < 2 || (at[1] >= '1' && at[1] <= '5')) &&
+	       (length < 3 || byte_is(at[2], BYTE_DIGIT)) &&
+	       (length < 4 || byte_is(at[3], BYTE_DIGIT));
+}
+
 static enum head_result status_line(struct parse *p)
 {
 	const char *const want = "status line: want HTTP/1.1 SP 100-599 SP PHRASE";
@@ -175,11 +183,10 @@ static enum head_result status_line(struct parse *p)
 	if (result != HEAD_DONE)
 		return result;
 	const char *code = p->at;
+	if (!may_be_code(code, (size_t)(p->end - code)))
+		return bad(p, 502, want);
 	if (p->end - code < 5)
 		return HEAD_MORE;
-	if (code[0] != ' ' || code[1] < '1' || code[1] > '5' || !byte_is(code[2], BYTE_DIGIT) ||
-		!byte_is(code[3], BYTE_DIGIT))
-		return bad(p, 502, want);
 	p->head->status = (code[1] - '0') * 100 + (code[2] - '0') * 10 + (code[3] - '0');
 	p->at = code + 4;
 	if (*p->at == ' ') {

@@ -114,9 +114,9 @@ enum head_result head_find(struct text in, bool request, size_t *seen,
 	const struct head_limits *limits, struct head_error *error);
 
 /*
- * Parse a complete head (HEAD_MORE: it is not); bytes behind it are left alone.  `head->fields`
- * must point to an array of limits->fields, the rest is filled in.  Refused, beyond what
- * RFC 9112 demands:
+ * Parse a complete head; bytes behind it are left alone.  HEAD_MORE says that it is not complete,
+ * never where head_find() said HEAD_DONE.  `head->fields` must point to an array of limits->fields,
+ * the rest is filled in.  Refused, beyond what RFC 9112 demands:
  *   - bare LF, bare CR, folded lines, white space other than the one SP in a start line;
  *   - Content-Length more than once, even when all agree, as a list, or with leading zeros;
  *   - Transfer-Encoding other than "chunked" alone, with Content-Length, or in HTTP/1.0;
