@@ -1,10 +1,10 @@
 /*
- * resolver.c - look-ups, questions, and c-ares in a libev loop.
+ * resolver.c - look-ups and the questions they share.
  *
  * A look-up that the table of names cannot answer joins the question of its name, or begins
- * it: two c-ares queries, one for each family of addresses.  c-ares calls on_reply(), which
- * only notes the result and puts the question on the ready list; settle() does the rest from
- * the loop, never inside c-ares, so a callback may ask again or cancel as it likes.
+ * it: two DNS queries, one for each family of addresses.  Their on_reply() only puts the
+ * question on the ready list; settle() does the rest from the loop, never inside c-ares, so
+ * a callback may ask again or cancel as it likes.
  *
  * A question has one timer.  It first runs to the end of the whole answer.  Once one family
  * has addresses it runs for RESOLVER_DELAY, then on to the end for the other family, and
@@ -14,28 +14,21 @@
  */
 #include "daemon/net/resolver.h"
 
-#include <ares.h>
-#include <arpa/nameser.h>
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
+#include "daemon/net/dns.h"
 #include "daemon/net/hosts.h"
 #include "daemon/net/names.h"
 
-#define EDNS_SIZE 1232 /* no fragments: what DNS flag day 2020 settled on */
-#define MOST_SERVERS 8 /* of each, c-ares opens one UDP and one TCP socket */
-
-enum { FAMILY_6, FAMILY_4, FAMILIES };
+enum { FAMILIES = 2 }; /* by enum dns_type */
 
 struct family {
+	struct dns_query query; /* first: on_reply() goes from it to its family */
 	struct lookup_question *question;
-	bool done;
-	int error; /* ARES_SUCCESS: there are addresses */
-	int ttl;   /* seconds, the least of all */
-	size_t n;
-	struct addr addrs[RESOLVER_ADDRS];
+	bool done; /* else there is no answer: DNS_TIMEOUT, no addresses */
 };
 
 struct lookup_question {
@@ -55,9 +48,7 @@ struct lookup_question {
 struct resolver {
 	struct ev_loop *loop;
 	struct resolver_options options;
-	ares_channel channel;
-	ev_timer timer; /* c-ares' retries */
-	ev_io sockets[2 * MOST_SERVERS];
+	struct dns *dns;
 	ev_prepare settle; /* never started, only fed: the ready list is not empty */
 	struct lookup_question *ready;
 	size_t n_questions;
@@ -141,21 +132,20 @@ static void answer_waiters(struct lookup_question *question, const struct resolv
 
 static bool has_addresses(const struct family *family)
 {
-	return family->done && family->error == ARES_SUCCESS;
+	return family->done && family->query.error == DNS_OK;
 }
 
-static enum resolver_status status_of(int error)
+static enum resolver_status status_of(enum dns_error error)
 {
 	switch (error) {
-	case ARES_SUCCESS:
+	case DNS_OK:
 		return RESOLVER_OK;
-	case ARES_ENODATA:
-	case ARES_ENOTFOUND:
-	case ARES_EBADNAME:
+	case DNS_NO_DATA:
+	case DNS_NO_NAME:
 		return RESOLVER_NO_NAME;
-	case ARES_ETIMEOUT:
+	case DNS_TIMEOUT:
 		return RESOLVER_TIMEOUT;
-	case ARES_ENOMEM:
+	case DNS_NO_MEMORY:
 		return RESOLVER_FULL;
 	default:
 		return RESOLVER_FAILED;
@@ -165,18 +155,18 @@ static enum resolver_status status_of(int error)
 /* Addresses of either family are an answer.  NXDOMAIN is about the name, whatever was asked
  * of it (RFC 8020); "no data" says nothing about the family that failed, and what a server
  * said tells more than a timeout. */
-static int error_of(const struct lookup_question *question)
+static enum dns_error error_of(const struct lookup_question *question)
 {
-	int six = question->families[FAMILY_6].error;
-	int four = question->families[FAMILY_4].error;
+	enum dns_error six = question->families[DNS_AAAA].query.error;
+	enum dns_error four = question->families[DNS_A].query.error;
 
-	if (six == ARES_SUCCESS || four == ARES_SUCCESS)
-		return ARES_SUCCESS;
-	if (six == ARES_ENOTFOUND || four == ARES_ENOTFOUND)
-		return ARES_ENOTFOUND;
-	if (six == ARES_ENODATA)
+	if (six == DNS_OK || four == DNS_OK)
+		return DNS_OK;
+	if (six == DNS_NO_NAME || four == DNS_NO_NAME)
+		return DNS_NO_NAME;
+	if (six == DNS_NO_DATA)
 		return four;
-	return six == ARES_ETIMEOUT && four != ARES_ENODATA ? four : six;
+	return six == DNS_TIMEOUT && four != DNS_NO_DATA ? four : six;
 }
 
 static bool has_addr(const struct resolver_answer *answer, const struct addr *addr)
@@ -189,22 +179,22 @@ static bool has_addr(const struct resolver_answer *answer, const struct addr *ad
 
 static void add_addrs(struct resolver_answer *answer, const struct family *family, size_t most)
 {
-	for (size_t i = 0; i < family->n && i < most; i++)
-		if (!has_addr(answer, &family->addrs[i]))
-			answer->addrs[answer->n_addrs++] = family->addrs[i];
+	for (size_t i = 0; i < family->query.n_addrs && i < most; i++)
+		if (!has_addr(answer, &family->query.addrs[i]))
+			answer->addrs[answer->n_addrs++] = family->query.addrs[i];
 }
 
 /* What is known by now.  Each family has half of the places, and what the other one leaves. */
 static void compose(const struct lookup_question *question, struct resolver_answer *answer)
 {
-	const struct family *six = &question->families[FAMILY_6];
-	const struct family *four = &question->families[FAMILY_4];
+	const struct family *six = &question->families[DNS_AAAA];
+	const struct family *four = &question->families[DNS_A];
 	size_t half = RESOLVER_ADDRS / 2;
 
 	answer->status = status_of(error_of(question));
 	answer->cached = false;
 	answer->n_addrs = 0;
-	add_addrs(answer, six, RESOLVER_ADDRS - (four->n < half ? four->n : half));
+	add_addrs(answer, six, RESOLVER_ADDRS - (four->query.n_addrs < half ? four->query.n_addrs : half));
 	add_addrs(answer, four, RESOLVER_ADDRS - answer->n_addrs);
 }
 
@@ -215,7 +205,7 @@ static double smaller(double a, double b)
 
 static bool failed(const struct family *family)
 {
-	return family->error != ARES_SUCCESS && status_of(family->error) != RESOLVER_NO_NAME;
+	return family->query.error != DNS_OK && status_of(family->query.error) != RESOLVER_NO_NAME;
 }
 
 /* Seconds that an answer may be kept. */
@@ -225,12 +215,12 @@ static double ttl_of(const struct lookup_question *question)
 	double ttl = options->max_ttl;
 
 	for (const struct family *f = question->families; f < question->families + FAMILIES; f++) {
-		if (f->error == ARES_SUCCESS)
-			ttl = smaller(ttl, f->ttl > options->min_ttl ? f->ttl : options->min_ttl);
+		if (f->query.error == DNS_OK)
+			ttl = smaller(ttl, f->query.ttl > options->min_ttl ? f->query.ttl : options->min_ttl);
 		else if (failed(f))
 			ttl = smaller(ttl, RESOLVER_FAILURE_TTL);
 	}
-	return error_of(question) == ARES_SUCCESS ? ttl : smaller(ttl, options->negative_ttl);
+	return error_of(question) == DNS_OK ? ttl : smaller(ttl, options->negative_ttl);
 }
 
 static void keep(struct lookup_question *question, const struct resolver_answer *answer)
@@ -297,8 +287,8 @@ static void begin_delay(struct lookup_question *question)
 
 static void settle(struct lookup_question *question)
 {
-	const struct family *six = &question->families[FAMILY_6];
-	const struct family *four = &question->families[FAMILY_4];
+	const struct family *six = &question->families[DNS_AAAA];
+	const struct family *four = &question->families[DNS_A];
 
 	if (question->name && six->done && four->done)
 		finish(question);
@@ -342,62 +332,20 @@ static void on_question_timer(struct ev_loop *loop, ev_timer *timer, int revents
 		return;
 	}
 	for (int i = 0; i < FAMILIES; i++)
-		question->families[i].done = true; /* with ARES_ETIMEOUT, if it was not */
+		question->families[i].done = true; /* with DNS_TIMEOUT, if it was not */
 	finish(question);
 }
 
-/* --- c-ares --- */
+/* --- asking --- */
 
-static int parse4(struct family *family, const unsigned char *reply, int length)
+static void on_reply(struct dns_query *query)
 {
-	struct ares_addrttl records[RESOLVER_ADDRS];
-	int n = RESOLVER_ADDRS;
-	int error = ares_parse_a_reply(reply, length, NULL, records, &n);
-
-	for (int i = 0; error == ARES_SUCCESS && i < n; i++) {
-		struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr = records[i].ipaddr};
-		struct endpoint e;
-
-		if (family->n == 0 || records[i].ttl < family->ttl)
-			family->ttl = records[i].ttl;
-		if (endpoint_from_sockaddr(&e, (struct sockaddr *)&sa))
-			family->addrs[family->n++] = e.addr;
-	}
-	return error;
-}
-
-static int parse6(struct family *family, const unsigned char *reply, int length)
-{
-	struct ares_addr6ttl records[RESOLVER_ADDRS];
-	int n = RESOLVER_ADDRS;
-	int error = ares_parse_aaaa_reply(reply, length, NULL, records, &n);
-
-	for (int i = 0; error == ARES_SUCCESS && i < n; i++) {
-		if (family->n == 0 || records[i].ttl < family->ttl)
-			family->ttl = records[i].ttl;
-		memcpy(family->addrs[family->n++].bytes, &records[i].ip6addr, 16);
-	}
-	return error;
-}
-
-static void on_reply(void *arg, int error, int timeouts, unsigned char *reply, int length)
-{
-	struct family *family = arg;
+	struct family *family = (struct family *)query;
 	struct lookup_question *question = family->question;
 	struct resolver *resolver = question->resolver;
 
-	(void)timeouts;
 	question->replies--;
-	if (question->name) {
-		if (error == ARES_SUCCESS)
-			error = family == &question->families[FAMILY_6]
-					? parse6(family, reply, length)
-					: parse4(family, reply, length);
-		if (error == ARES_SUCCESS && family->n == 0)
-			error = ARES_ENODATA; /* a chain of CNAMEs that ends in nothing */
-		family->error = error;
-		family->done = true;
-	}
+	family->done = true;
 	if (!question->ready) {
 		question->ready = true;
 		question->next_ready = resolver->ready;
@@ -405,70 +353,6 @@ static void on_reply(void *arg, int error, int timeouts, unsigned char *reply, i
 	}
 	ev_feed_event(resolver->loop, &resolver->settle, EV_CUSTOM);
 }
-
-/* After each call into c-ares: when does it want to be called next? */
-static void arm(struct resolver *resolver)
-{
-	struct timeval t;
-
-	ev_timer_stop(resolver->loop, &resolver->timer);
-	if (!ares_timeout(resolver->channel, NULL, &t))
-		return;
-	ev_timer_set(&resolver->timer, (double)t.tv_sec + 1e-6 * (double)t.tv_usec + 1e-3, 0.0);
-	ev_timer_start(resolver->loop, &resolver->timer);
-}
-
-static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
-{
-	struct resolver *resolver = timer->data;
-
-	(void)loop, (void)revents;
-	ares_process_fd(resolver->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-	arm(resolver);
-}
-
-static void on_socket(struct ev_loop *loop, ev_io *io, int revents)
-{
-	struct resolver *resolver = io->data;
-
-	(void)loop;
-	ares_process_fd(resolver->channel, revents & EV_READ ? io->fd : ARES_SOCKET_BAD,
-		revents & EV_WRITE ? io->fd : ARES_SOCKET_BAD);
-	arm(resolver);
-}
-
-/* The watcher of `fd`, or one that is free. */
-static ev_io *watcher_of(struct resolver *resolver, int fd)
-{
-	ev_io *idle = NULL;
-
-	for (size_t i = 0; i < COUNT_OF(resolver->sockets); i++) {
-		ev_io *io = &resolver->sockets[i];
-
-		if (!ev_is_active(io))
-			idle = io;
-		else if (io->fd == fd)
-			return io;
-	}
-	return idle;
-}
-
-/* c-ares says what it wants to know of a socket; nothing: it is about to close it. */
-static void on_socket_state(void *arg, ares_socket_t fd, int readable, int writable)
-{
-	struct resolver *resolver = arg;
-	ev_io *io = watcher_of(resolver, fd);
-
-	if (!io)
-		return; /* then c-ares' timeouts are the answer */
-	ev_io_stop(resolver->loop, io);
-	if (!readable && !writable)
-		return;
-	ev_io_set(io, fd, (readable ? EV_READ : 0) | (writable ? EV_WRITE : 0));
-	ev_io_start(resolver->loop, io);
-}
-
-/* --- asking --- */
 
 static struct lookup_question *question_new(struct resolver *resolver, struct name *name)
 {
@@ -482,9 +366,12 @@ static struct lookup_question *question_new(struct resolver *resolver, struct na
 	question->last = &question->first;
 	ev_init(&question->timer, on_question_timer);
 	question->timer.data = question;
-	for (int i = 0; i < FAMILIES; i++) {
-		question->families[i].question = question;
-		question->families[i].error = ARES_ETIMEOUT;
+	for (int type = 0; type < FAMILIES; type++) {
+		struct family *family = &question->families[type];
+
+		family->question = question;
+		family->query = (struct dns_query){
+			.on_reply = on_reply, .type = (enum dns_type)type, .error = DNS_TIMEOUT};
 	}
 	resolver->n_questions++;
 	return question;
@@ -492,15 +379,12 @@ static struct lookup_question *question_new(struct resolver *resolver, struct na
 
 static void send_queries(struct lookup_question *question)
 {
-	static const int types[FAMILIES] = {[FAMILY_6] = T_AAAA, [FAMILY_4] = T_A};
 	struct resolver *resolver = question->resolver;
 
 	set_timer(question, resolver->options.timeout);
 	question->replies = FAMILIES;
-	for (int i = 0; i < FAMILIES; i++)
-		ares_query(resolver->channel, question->name->text, C_IN, types[i], on_reply,
-			&question->families[i]);
-	arm(resolver);
+	for (int type = 0; type < FAMILIES; type++)
+		dns_ask(resolver->dns, question->name->text, &question->families[type].query);
 }
 
 /* The question of a name that is new or whose answer has expired.  NULL: no memory. */
@@ -617,104 +501,11 @@ void resolver_cancel(struct lookup *lookup)
 
 /* --- the resolver --- */
 
-/* c-ares doubles the time of a try after each round of all servers: 1, 2 and 4 times the
- * first for three rounds.  All of it has to fit into the timeout. */
-static void divide_timeout(struct ares_options *o, double timeout, size_t n_servers)
-{
-	double parts = n_servers > 1 ? 3.0 * (double)n_servers : 7.0;
-	double first = 1000.0 * timeout / parts;
-
-	o->tries = n_servers > 1 ? 2 : 3;
-	o->timeout = first < 1.0 ? 1 : (int)first;
-}
-
-static int open_channel(struct resolver *resolver, size_t n_servers, struct error *e)
-{
-	struct ares_options o = {
-		.flags = ARES_FLAG_EDNS,
-		.ednspsz = EDNS_SIZE,
-		.sock_state_cb = on_socket_state,
-		.sock_state_cb_data = resolver,
-	};
-	int error;
-
-	divide_timeout(&o, resolver->options.timeout, n_servers);
-	error = ares_init_options(&resolver->channel, &o,
-		ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_EDNSPSZ |
-			ARES_OPT_SOCK_STATE_CB | ARES_OPT_DOMAINS | ARES_OPT_NOROTATE);
-	if (error == ARES_SUCCESS)
-		return 0;
-	resolver->channel = NULL;
-	return error_set(e, -EIO, "resolver: c-ares: %s", ares_strerror(error));
-}
-
-/* How many servers resolv.conf named; c-ares asks as many as it names. */
-static size_t count_servers(struct resolver *resolver)
-{
-	struct ares_addr_port_node *servers = NULL;
-	size_t n = 0;
-
-	if (ares_get_servers_ports(resolver->channel, &servers) != ARES_SUCCESS)
-		return 0;
-	for (const struct ares_addr_port_node *s = servers; s; s = s->next)
-		n++;
-	ares_free_data(servers);
-	return n;
-}
-
-static int set_servers(struct resolver *resolver, const struct resolver_options *options,
-	struct error *e)
-{
-	char list[MOST_SERVERS * (ENDPOINT_TEXT + 1)] = "";
-	size_t length = 0;
-	int error;
-
-	if (options->n_servers > MOST_SERVERS)
-		return error_set(e, -EINVAL, "resolver: %zu servers: want at most %d",
-			options->n_servers, MOST_SERVERS);
-	for (size_t i = 0; i < options->n_servers; i++) {
-		char text[ENDPOINT_TEXT];
-
-		length += (size_t)snprintf(list + length, sizeof(list) - length, "%s%s",
-			i ? "," : "", endpoint_print(&options->servers[i], text));
-	}
-	error = ares_set_servers_ports_csv(resolver->channel, list);
-	if (error != ARES_SUCCESS)
-		return error_set(e, -EINVAL, "resolver: servers %s: %s", list, ares_strerror(error));
-	return 0;
-}
-
-/* The times of the tries depend on the number of servers, which without a list of our own is
- * known only when c-ares has read resolv.conf: then it starts a second time. */
-static int open_ares(struct resolver *resolver, const struct resolver_options *options,
-	struct error *e)
-{
-	int r = open_channel(resolver, options->n_servers, e);
-
-	if (r < 0)
-		return r;
-	if (options->n_servers > 0)
-		return set_servers(resolver, options, e);
-	size_t n = count_servers(resolver);
-
-	if (n <= 1)
-		return 0;
-	ares_destroy(resolver->channel);
-	return open_channel(resolver, n, e);
-}
-
-static void library_init(void)
-{
-	CHECK(ares_library_init(ARES_LIB_INIT_ALL) == ARES_SUCCESS);
-}
-
 struct resolver *resolver_new(struct ev_loop *loop, const struct resolver_options *options,
 	struct error *e)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct resolver *resolver = calloc(1, sizeof(*resolver));
 
-	pthread_once(&once, library_init);
 	if (!resolver || !names_init(&resolver->names, options->cache_names)) {
 		error_set(e, -ENOMEM, "resolver: no memory");
 		goto out;
@@ -723,15 +514,12 @@ struct resolver *resolver_new(struct ev_loop *loop, const struct resolver_option
 	resolver->options = *options;
 	resolver->options.servers = NULL; /* the caller's */
 	resolver->options.hosts = (struct text){0};
-	ev_init(&resolver->timer, on_timer);
-	resolver->timer.data = resolver;
 	ev_init(&resolver->settle, on_settle);
 	resolver->settle.data = resolver;
-	for (size_t i = 0; i < COUNT_OF(resolver->sockets); i++) {
-		ev_init(&resolver->sockets[i], on_socket);
-		resolver->sockets[i].data = resolver;
-	}
-	if (hosts_add(&resolver->names, options->hosts, e) < 0 || open_ares(resolver, options, e) < 0)
+	if (hosts_add(&resolver->names, options->hosts, e) < 0)
+		goto out;
+	resolver->dns = dns_new(loop, options->servers, options->n_servers, options->timeout, e);
+	if (!resolver->dns)
 		goto out;
 	return resolver;
 out:
@@ -743,12 +531,10 @@ void resolver_free(struct resolver *resolver)
 {
 	if (!resolver)
 		return;
-	if (resolver->channel)
-		ares_destroy(resolver->channel); /* every query replies ARES_EDESTRUCTION */
+	dns_free(resolver->dns);
 	if (resolver->loop) {
-		on_settle(resolver->loop, &resolver->settle, 0);
+		on_settle(resolver->loop, &resolver->settle, 0); /* the last replies */
 		ev_clear_pending(resolver->loop, &resolver->settle);
-		ev_timer_stop(resolver->loop, &resolver->timer);
 	}
 	CHECK(resolver->n_questions == 0);
 	names_fini(&resolver->names);
