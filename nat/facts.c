@@ -1,0 +1,248 @@
+/*
+ * facts.c - what the node itself says.
+ *
+ * The default route of the main table with the lowest metric names the device.  The source address
+ * is the one that the route prefers; most prefer none, so the kernel is asked which one it
+ * would take for a destination that only a default route leads to.
+ */
+#include "nat/facts.h"
+
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nat/netlink.h"
+
+#define ATTEMPTS 10 /* of a dump that is torn by changes */
+
+struct route {
+	bool found;
+	uint32_t metric;
+	uint32_t device; /* index */
+	bool has_source;
+	struct addr source;
+};
+
+struct search {
+	uint32_t device; /* 0: any */
+	struct route route;
+};
+
+static bool take_address(const struct nlattr *attr, struct addr *out)
+{
+	size_t size = mnl_attr_get_payload_len(attr);
+
+	if (size != 4 && size != 16)
+		return false;
+	*out = (struct addr){{[10] = 0xff, [11] = 0xff}};
+	memcpy(out->bytes + sizeof(out->bytes) - size, mnl_attr_get_payload(attr), size);
+	return true;
+}
+
+/* The device of the first of several ways. */
+static uint32_t first_device(const struct nlattr *multipath)
+{
+	struct rtnexthop hop = {0};
+
+	if (mnl_attr_get_payload_len(multipath) >= sizeof(hop))
+		memcpy(&hop, mnl_attr_get_payload(multipath), sizeof(hop));
+	return (uint32_t)hop.rtnh_ifindex;
+}
+
+static struct route read_route(const struct nlmsghdr *message)
+{
+	const struct rtmsg *rtm = mnl_nlmsg_get_payload(message);
+	uint32_t table = rtm->rtm_table;
+	struct route route = {0};
+	const struct nlattr *attr;
+
+	mnl_attr_for_each (attr, message, sizeof(*rtm)) {
+		switch (mnl_attr_get_type(attr)) {
+		case RTA_TABLE:
+			table = mnl_attr_get_u32(attr);
+			break;
+		case RTA_OIF:
+			route.device = mnl_attr_get_u32(attr);
+			break;
+		case RTA_MULTIPATH:
+			route.device = first_device(attr);
+			break;
+		case RTA_PRIORITY:
+			route.metric = mnl_attr_get_u32(attr);
+			break;
+		case RTA_PREFSRC:
+			route.has_source = take_address(attr, &route.source);
+			break;
+		}
+	}
+	route.found = rtm->rtm_type == RTN_UNICAST && rtm->rtm_dst_len == 0 &&
+		      table == RT_TABLE_MAIN && route.device != 0;
+	return route;
+}
+
+static int on_route(const struct nlmsghdr *message, void *arg)
+{
+	struct search *search = arg;
+	struct route route;
+
+	if (message->nlmsg_type != RTM_NEWROUTE ||
+		mnl_nlmsg_get_payload_len(message) < sizeof(struct rtmsg))
+		return MNL_CB_OK;
+	route = read_route(message);
+	if (route.found && (search->device == 0 || search->device == route.device) &&
+		(!search->route.found || route.metric < search->route.metric))
+		search->route = route;
+	return MNL_CB_OK;
+}
+
+static int find_default(struct mnl_socket *socket, uint8_t family, uint32_t device,
+	struct route *route)
+{
+	int error = -EINTR;
+
+	for (int i = 0; i < ATTEMPTS && error == -EINTR; i++) {
+		_Alignas(struct nlmsghdr) char request[256];
+		struct nlmsghdr *message = mnl_nlmsg_put_header(request);
+		struct search search = {.device = device};
+		struct rtmsg *rtm;
+
+		message->nlmsg_type = RTM_GETROUTE;
+		message->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+		rtm = mnl_nlmsg_put_extra_header(message, sizeof(*rtm));
+		rtm->rtm_family = family;
+		error = netlink_ask(socket, message, on_route, &search);
+		*route = search.route;
+	}
+	return error;
+}
+
+static int on_source(const struct nlmsghdr *message, void *arg)
+{
+	struct route *route = arg;
+	struct route answer;
+
+	if (message->nlmsg_type != RTM_NEWROUTE ||
+		mnl_nlmsg_get_payload_len(message) < sizeof(struct rtmsg))
+		return MNL_CB_OK;
+	answer = read_route(message);
+	route->has_source = answer.has_source;
+	route->source = answer.source;
+	return MNL_CB_OK;
+}
+
+/* Which source the kernel would take through the route's device.  No answer: none. */
+static void ask_source(struct mnl_socket *socket, uint8_t family, struct route *route)
+{
+	static const uint8_t outside4[4] = {192, 0, 2, 1};		      /* RFC 5737 */
+	static const uint8_t outside6[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 1}; /* RFC 3849 */
+	_Alignas(struct nlmsghdr) char request[256];
+	struct nlmsghdr *message = mnl_nlmsg_put_header(request);
+	struct rtmsg *rtm;
+
+	message->nlmsg_type = RTM_GETROUTE;
+	message->nlmsg_flags = NLM_F_REQUEST;
+	rtm = mnl_nlmsg_put_extra_header(message, sizeof(*rtm));
+	rtm->rtm_family = family;
+	if (family == AF_INET) {
+		rtm->rtm_dst_len = 32;
+		mnl_attr_put(message, RTA_DST, sizeof(outside4), outside4);
+	} else {
+		rtm->rtm_dst_len = 128;
+		mnl_attr_put(message, RTA_DST, sizeof(outside6), outside6);
+	}
+	mnl_attr_put_u32(message, RTA_OIF, route->device);
+	if (netlink_ask(socket, message, on_source, route))
+		route->has_source = false;
+}
+
+static int add_version(struct nat_facts *facts, struct mnl_socket *socket, uint8_t family,
+	uint32_t device, struct error *e)
+{
+	struct route route = {0};
+	int error = find_default(socket, family, device, &route);
+
+	if (error)
+		return error_set(e, error, "reading routes: %s", strerror(-error));
+	if (!route.found)
+		return 0;
+	if (!route.has_source)
+		ask_source(socket, family, &route);
+	if (facts->device[0] == '\0' && !if_indextoname(route.device, facts->device))
+		facts->device[0] = '\0'; /* gone meanwhile */
+	if (route.has_source && addr_classify(&route.source) != ADDR_LINK_LOCAL)
+		facts->egress[facts->n_egress++] = route.source;
+	return 0;
+}
+
+int nat_facts(struct nat_facts *facts, const char *device, struct error *e)
+{
+	uint32_t index = device ? if_nametoindex(device) : 0;
+	struct mnl_socket *socket;
+	int error;
+
+	*facts = (struct nat_facts){0};
+	if (device && index == 0)
+		return error_set(e, -ENODEV, "interface %s: there is none of that name", device);
+	error = netlink_open(NETLINK_ROUTE, &socket, e);
+	if (error)
+		return error;
+	error = add_version(facts, socket, AF_INET, index, e);
+	if (!error)
+		error = add_version(facts, socket, AF_INET6, index, e);
+	mnl_socket_close(socket);
+	return error;
+}
+
+struct local_search {
+	const struct addr *addr;
+	bool found;
+};
+
+/* IFA_LOCAL is the own address; without one, IFA_ADDRESS is.  (With both, that is the other end.) */
+static int on_address(const struct nlmsghdr *message, void *arg)
+{
+	struct local_search *search = arg;
+	const struct nlattr *attr;
+	struct addr local = {0}, addr = {0};
+	bool has_local = false, has_addr = false;
+
+	if (message->nlmsg_type != RTM_NEWADDR ||
+		mnl_nlmsg_get_payload_len(message) < sizeof(struct ifaddrmsg))
+		return MNL_CB_OK;
+	mnl_attr_for_each (attr, message, sizeof(struct ifaddrmsg)) {
+		if (mnl_attr_get_type(attr) == IFA_LOCAL)
+			has_local = take_address(attr, &local);
+		else if (mnl_attr_get_type(attr) == IFA_ADDRESS)
+			has_addr = take_address(attr, &addr);
+	}
+	if (!has_local)
+		local = addr;
+	if ((has_local || has_addr) && addr_equal(&local, search->addr))
+		search->found = true;
+	return MNL_CB_OK;
+}
+
+bool nat_address_is_local(const struct addr *addr)
+{
+	struct local_search search = {.addr = addr};
+	struct mnl_socket *socket;
+	int error = -EINTR;
+
+	if (netlink_open(NETLINK_ROUTE, &socket, NULL))
+		return false;
+	for (int i = 0; i < ATTEMPTS && error == -EINTR; i++) {
+		_Alignas(struct nlmsghdr) char request[256];
+		struct nlmsghdr *message = mnl_nlmsg_put_header(request);
+		struct ifaddrmsg *ifa;
+
+		message->nlmsg_type = RTM_GETADDR;
+		message->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+		ifa = mnl_nlmsg_put_extra_header(message, sizeof(*ifa));
+		ifa->ifa_family = addr_is_v4(addr) ? AF_INET : AF_INET6;
+		error = netlink_ask(socket, message, on_address, &search);
+	}
+	mnl_socket_close(socket);
+	return search.found;
+}
