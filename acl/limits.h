@@ -12,7 +12,7 @@
 
 #include "acl/policy.h"
 
-#define LIMITS_MAX 16777216 /* buckets, of 60 bytes or so */
+#define LIMITS_MAX 16777216 /* buckets, of 48 bytes */
 
 struct limits;
 
