@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -879,6 +880,7 @@ static void run_dnsmasq(int log)
 		args[n++] = big[i];
 	}
 	dup2(log, STDERR_FILENO);
+	prctl(PR_SET_PDEATHSIG, SIGTERM); /* also when a test crashes */
 	execvp("dnsmasq", (char *const *)args);
 	_exit(127);
 }
