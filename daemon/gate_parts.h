@@ -23,8 +23,10 @@ struct gate {
 	struct gate_counts counts;
 	char refused[sizeof(
 		((struct gate_counts *)0)->not_ready)]; /* the last edit; "": it is in force */
-	bool follows;                                   /* the proxy follows `now` */
-	bool served;                                    /* some proxy did */
+	char fatal[FILES_DIGEST_TEXT]; /* the edition that a proxy ended with; not to be started
+					  with */
+	bool follows;                  /* the proxy follows `now` */
+	bool served;                   /* some proxy did */
 	bool stopping;
 	int status;
 

@@ -229,6 +229,15 @@ struct edition *reload_read(struct gate *g, struct error *e)
 	return edition;
 }
 
+/* With no proxy to ask, an edition that has ended one is not what the next one starts with. */
+static bool is_fatal(const struct gate *g, struct error *e)
+{
+	if (child_pid(g->child) || strcmp(g->next->digest, g->fatal) != 0)
+		return false;
+	error_set(e, -ECANCELED, "the proxy ended while it took it");
+	return true;
+}
+
 /* Everything that may fail for `next` before the proxy is asked; the kernel comes last. */
 static int prepare(struct gate *g, struct error *e)
 {
@@ -279,7 +288,7 @@ void reload(struct gate *g)
 		edition_free(g->next);
 		g->next = NULL;
 		unchanged(g);
-	} else if (prepare(g, &e) < 0) {
+	} else if (is_fatal(g, &e) || prepare(g, &e) < 0) {
 		edition_free(g->next);
 		g->next = NULL;
 		close_access_log(&g->next_access_log);
@@ -392,6 +401,7 @@ void reload_on_proxy_end(void *arg, const char *how)
 	if (!g->next)
 		return;
 	snprintf(why, sizeof(why), "the proxy ended while it took it: %s", how);
+	memcpy(g->fatal, g->next->digest, sizeof(g->fatal));
 	roll_back(g, why);
 }
 
