@@ -334,6 +334,11 @@ static void a_damaged_set_is_refused_or_harmless(void **state)
 			close(fd);
 			bytes[at] ^= (char)change;
 		}
+	bytes[32] = 'z'; /* the first name, behind the second now */
+	fd = memfd_of(bytes, (size_t)length, ALL_SEALS);
+	assert_null(files_unpack(fd, &error));
+	close(fd);
+	bytes[32] = 'a';
 	bytes[length] = 'x';
 	fd = memfd_of(bytes, (size_t)length + 1, ALL_SEALS);
 	assert_null(files_unpack(fd, &error));

@@ -293,9 +293,9 @@ static void ten_thousand_sections_take_no_time(void **state)
 		n += (size_t)sprintf(text + n,
 			"[partner p%d]\nhosts = a%d.example\nports = 443 ; x\nrate = 10/1m\n", i,
 			i);
-	clock_gettime(CLOCK_MONOTONIC, &begin);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begin);
 	assert_int_equal(ini_parse(&ini, "f", (struct text){text, n}, &error), 0);
-	clock_gettime(CLOCK_MONOTONIC, &end);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
 	assert_int_equal(ini.n_sections, 10000);
 	assert_true(end.tv_sec - begin.tv_sec < 1);
 	ini_free(&ini);

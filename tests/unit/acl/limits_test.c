@@ -247,6 +247,10 @@ static void without_a_full_bucket_the_least_recently_used_leaves(void **state)
 	assert_int_equal(left(l, &s, 2, 5), 1);
 	assert_int_equal(left(l, &s, 3, 5), 0);
 	assert_int_equal(left(l, &s, 4, 5), 0);
+	assert_true(take(l, &s, 5, 6)); /* 3 leaves, 1 was used since */
+	assert_int_equal(left(l, &s, 1, 7), 0);
+	assert_true(take(l, &s, 6, 8)); /* 1 leaves */
+	assert_int_equal(left(l, &s, 1, 9), 1);
 	limits_free(l);
 }
 

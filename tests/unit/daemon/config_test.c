@@ -210,11 +210,11 @@ static void values_reach_their_fields(void **state)
 #define NOT_COUNTS "", "x", "-1", "+1", "1.5", "1e3", "0x10", "10k", "1 0", "99999999999999999999"
 #define NOT_TIMES                                                                                  \
 	"", "30", "1.5s", "-1s", "30 s", "30S", "30sec", "s", "1s2ms", "8d", "0",                  \
-		"99999999999999999999s"
+		"99999999999999999999s", "999999999999d"
 
 static const struct {
 	const char *section, *key;
-	const char *bad[16];
+	const char *bad[20];
 } bad_values[] = {
 	{"gateway", "pod-cidr", {NOT_NETWORKS, "none", "auto"}},
 	{"gateway", "exclude-cidr", {NOT_NETWORKS, "auto"}},
@@ -237,7 +237,8 @@ static const struct {
 	{"proxy", "tunnel-timeout", {NOT_TIMES, "0s", "99ms", "169h"}},
 	{"proxy", "drain-timeout", {NOT_TIMES, "25h"}},
 	{"proxy", "max-header-bytes",
-		{"", "x", "1023", "0", "1025k", "2m", "64K", "64 k", "64kb", "1.5k"}},
+		{"", "x", "1023", "0", "1025k", "2m", "64K", "64 k", "64kb", "1.5k",
+			"99999999999999999m"}},
 	{"proxy", "max-header-fields", {NOT_COUNTS, "0", "1025"}},
 	{"proxy", "max-request-line", {"", "x", "255", "0", "1025k", "8K", "65k"}},
 	{"proxy", "origin-connections", {NOT_COUNTS, "65537"}},
