@@ -12,7 +12,7 @@ CPPFLAGS += -D_GNU_SOURCE -DEGRET_VERSION='"$(VERSION)"' -I. $(shell pkg-config 
 CFLAGS  ?= -O2 -g
 CFLAGS  += -std=c11 -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes \
            -Wformat=2 -Wno-format-nonliteral -fno-strict-aliasing -fno-common -fstack-protector-strong -pthread
-LDLIBS  += $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lev -liniparser -lm -pthread
+LDLIBS  += $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lev -lm -pthread
 ifneq ($(SAN),)
 CFLAGS  += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
 LDFLAGS += -fsanitize=$(SAN)
@@ -44,7 +44,7 @@ $(BUILD)/%.o: %.c
 
 $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/libegret.a
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $(filter %.c %.o %.a,$^) $(LDLIBS) -lcmocka
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $(filter %.c %.o %.a,$^) $(LDLIBS) -lcmocka -liniparser
 
 -include tests/unit/daemon/http/oracle.mk tests/fuzz/fuzz.mk tests/bench/bench.mk
 
@@ -86,9 +86,9 @@ valgrind: $(TESTS) ## unit tests under valgrind
 
 # ---- packages -----------------------------------------------------------------------------
 
-BUILD_PACKAGES := gcc libc6-dev make pkg-config libev-dev libnftnl-dev libmnl-dev libiniparser-dev \
+BUILD_PACKAGES := gcc libc6-dev make pkg-config libev-dev libnftnl-dev libmnl-dev \
 	libc-ares-dev libjansson-dev libmd-dev libseccomp-dev libcap-ng-dev
-TEST_PACKAGES := libcmocka-dev python3 python3-pytest nftables iproute2 iptables conntrack curl \
+TEST_PACKAGES := libcmocka-dev libiniparser-dev python3 python3-pytest nftables iproute2 iptables conntrack curl \
 	nginx-light dnsmasq-base node-llhttp valgrind procps util-linux strace
 
 # Installs what is missing, where it can: as root on Debian.

@@ -40,7 +40,7 @@ struct message {
 	uint32_t n_egress;		    /* 0: let the kernel choose */
 	double drain_timeout;		    /* DRAIN: seconds */
 	struct gate_counts counts;	    /* COUNTS */
-	char text[512];			    /* REFUSES */
+	char text[512];			    /* REFUSES: why; GENERATION: egret.ini's name */
 };
 
 /* A connected pair, non-blocking and close-on-exec.  0 or -errno. */

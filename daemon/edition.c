@@ -214,7 +214,8 @@ static int fill(struct edition *edition, const char *path, const struct config *
 {
 	int error;
 
-	edition->config = config_new(files, base_of(path), e);
+	edition->name = base_of(path);
+	edition->config = config_new(files, edition->name, e);
 	if (!edition->config)
 		return -EINVAL;
 	edition->policy = policy_new(files, edition->config->acl, edition->config->pod_cidr.at,

@@ -32,6 +32,7 @@ struct edition {
 	size_t n_egress;   /* 0: the kernel chooses */
 	struct path_list paths;
 	int fd; /* packed files */
+	const char *name; /* of egret.ini among them; points into `path` */
 };
 
 /* Reads `path` (egret.ini, absolute) and all that it names.  `running` (may be NULL): what [nat]

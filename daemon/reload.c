@@ -68,6 +68,7 @@ static int send_edition(struct gate *g, const struct edition *edition)
 	memset(&message, 0, sizeof(message));
 	message.type = MESSAGE_GENERATION;
 	message.number = edition->number;
+	snprintf(message.text, sizeof(message.text), "%s", edition->name);
 	memcpy(message.digest, edition->digest, sizeof(message.digest));
 	memcpy(message.egress, edition->egress, sizeof(message.egress));
 	message.n_egress = (uint32_t)edition->n_egress;

@@ -1,12 +1,33 @@
 #include "daemon/proxy/generation.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+static int parse(struct generation *g, struct files *files, const char *name, struct error *e)
+{
+	struct text hosts = {NULL, 0};
+
+	g->config = config_new(files, name, e);
+	if (!g->config)
+		return -EINVAL;
+	g->policy = policy_new(files, g->config->acl, g->config->pod_cidr.at, g->config->pod_cidr.n, e);
+	if (!g->policy)
+		return -EINVAL;
+	if (!g->config->dns_hosts_file)
+		return 0;
+	if (files_get(files, g->config->dns_hosts_file, &hosts, e))
+		return -EINVAL;
+	g->hosts = strndup(hosts.at, hosts.length);
+	return g->hosts ? 0 : error_set(e, -ENOMEM, "out of memory");
+}
 
 struct generation *generation_new(const struct message *message, int fd, struct error *e)
 {
 	struct generation *g = calloc(1, sizeof(*g));
+	struct files *files;
+	char name[sizeof(message->text)];
 
 	if (!g) {
 		error_set(e, -ENOMEM, "out of memory");
@@ -18,20 +39,14 @@ struct generation *generation_new(const struct message *message, int fd, struct 
 	g->digest[sizeof(g->digest) - 1] = 0;
 	g->n_egress = message->n_egress <= COUNT_OF(g->egress) ? message->n_egress : 0;
 	memcpy(g->egress, message->egress, sizeof(g->egress));
-	g->files = files_unpack(fd, e);
-	if (!g->files)
-		goto out;
-	g->config = config_new(g->files, "egret.ini", e);
-	if (!g->config)
-		goto out;
-	g->policy = policy_new(g->files, g->config->acl, g->config->pod_cidr.at,
-		g->config->pod_cidr.n, e);
-	if (!g->policy)
-		goto out;
+	snprintf(name, sizeof(name), "%.*s", (int)sizeof(message->text) - 1, message->text);
+	files = files_unpack(fd, e);
+	if (!files || parse(g, files, name, e)) {
+		generation_put(g);
+		g = NULL;
+	}
+	files_free(files);
 	return g;
-out:
-	generation_put(g);
-	return NULL;
 }
 
 struct generation *generation_get(struct generation *g)
@@ -46,7 +61,7 @@ void generation_put(struct generation *g)
 		return;
 	policy_put(g->policy);
 	config_free(g->config);
-	files_free(g->files);
+	free(g->hosts);
 	free(g);
 }
 

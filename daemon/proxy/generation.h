@@ -14,7 +14,7 @@ struct generation {
 	atomic_uint references;
 	uint64_t number;
 	char digest[FILES_DIGEST_TEXT];
-	struct files *files;
+	char *hosts; /* text of the [dns] hosts-file; NULL: none */
 	struct config *config;
 	struct policy *policy;
 	struct addr egress[2]; /* the gateway's, in force */

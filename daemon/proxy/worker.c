@@ -285,9 +285,8 @@ static struct resolver *make_resolver(struct worker *w, struct error *e)
 		.queries = config->dns_queries,
 		.waiters = config->dns_waiters};
 
-	if (config->dns_hosts_file &&
-		files_get(w->generation->files, config->dns_hosts_file, &options.hosts, e))
-		return NULL;
+	if (w->generation->hosts)
+		options.hosts = text_of(w->generation->hosts);
 	return resolver_new(w->loop, &options, e);
 }
 
