@@ -2,7 +2,8 @@
 
 static int compare(bool a_is_v4, const struct addr *a, bool b_is_v4, const struct addr *b)
 {
-	return a_is_v4 != b_is_v4 ? b_is_v4 - a_is_v4 : memcmp(a->bytes, b->bytes, sizeof(a->bytes));
+	return a_is_v4 != b_is_v4 ? b_is_v4 - a_is_v4
+				  : memcmp(a->bytes, b->bytes, sizeof(a->bytes));
 }
 
 static int in_order(const void *left, const void *right)
@@ -20,8 +21,7 @@ size_t cidrs_sort(struct cidr *at, size_t n)
 	if (n > 1)
 		qsort(at, n, sizeof(*at), in_order);
 	for (i = 0; i < n; i++) {
-		if (kept == 0 || !cidr_contains(&at[kept - 1], &at[i].addr) ||
-			cidr_is_v4(&at[kept - 1]) != cidr_is_v4(&at[i]))
+		if (kept == 0 || !cidr_contains(&at[kept - 1], &at[i].addr))
 			at[kept++] = at[i];
 	}
 	return kept;

@@ -58,7 +58,8 @@ static void allowed(const struct verdict *verdict, const char *where, char *out,
 		snprintf(out, size, "allowed by %s", where);
 	else if (verdict->reporter == verdict->section)
 		snprintf(out, size,
-			"allowed because %s is in report mode: its ports or sources do not fit", where);
+			"allowed because %s is in report mode: its ports or sources do not fit",
+			where);
 	else
 		snprintf(out, size, "allowed by %s because %s is in report mode", where,
 			place(verdict->reporter, other, sizeof(other)));
@@ -80,7 +81,8 @@ static void denied(const struct verdict *verdict, const char *where, char *out, 
 		break;
 	case REASON_ADDRESS:
 		snprintf(out, size,
-			"denied: the address is not public, and %s does not name it by cidr", where);
+			"denied: the address is not public, and %s does not name it by cidr",
+			where);
 		break;
 	case REASON_BLOCKED_ADDRESS:
 		snprintf(out, size, "denied: the address lies in %s", where);
@@ -95,7 +97,8 @@ static void denied(const struct verdict *verdict, const char *where, char *out, 
 	}
 }
 
-void policy_explain(const struct query *query, const struct verdict *verdict, char *out, size_t size)
+void policy_explain(
+	const struct query *query, const struct verdict *verdict, char *out, size_t size)
 {
 	char what[512], where[512], why[1200];
 

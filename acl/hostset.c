@@ -12,15 +12,15 @@
 #include <errno.h>
 #include <sys/auxv.h>
 
-#define ROOT 1u	     /* node 0 means none */
+#define ROOT 1u      /* node 0 means none */
 #define ADDRESSES 2u /* parent of all addresses */
 #define LABEL_MAX 255
 
 struct hostset_node {
 	uint32_t parent;
-	uint32_t label; /* where it begins in the text */
+	uint32_t label;       /* where it begins in the text */
 	uint32_t self, below; /* chains */
-	uint8_t length;	      /* of the label */
+	uint8_t length;       /* of the label */
 };
 
 static uint64_t fold(uint64_t a, uint64_t b)
@@ -179,8 +179,8 @@ static struct text last_label(struct text *name)
 /* A place in the text for one more pattern of `length` bytes, counted and NUL-terminated. */
 static int new_pattern(struct hostset *set, size_t length, char **at)
 {
-	int error = reserve(&set->patterns, &set->max_patterns, set->n_patterns, 1,
-		sizeof(*set->patterns));
+	int error = reserve(
+		&set->patterns, &set->max_patterns, set->n_patterns, 1, sizeof(*set->patterns));
 
 	if (!error)
 		error = reserve(&set->text, &set->text_max, set->text_used, length + 1, 1);
@@ -277,8 +277,8 @@ size_t hostset_find(const struct hostset *set, struct text name, uint32_t found[
 		node = *slot_of(set, node, last_label(&name));
 		if (!node)
 			break;
-		n = note(found, n,
-			name.length > 0 ? set->nodes[node].below : set->nodes[node].self);
+		n = note(
+			found, n, name.length > 0 ? set->nodes[node].below : set->nodes[node].self);
 	}
 	return n;
 }

@@ -41,8 +41,8 @@ int hostset_init(struct hostset *set) WARN_UNUSED;
 void hostset_fini(struct hostset *set);
 
 /* `name` is canonical.  Sections come in ascending order.  0, -ENOMEM, -EFBIG (4 GiB of text). */
-int hostset_add(struct hostset *set, enum hostset_match match, struct text name, uint32_t section)
-	WARN_UNUSED;
+int hostset_add(struct hostset *set, enum hostset_match match, struct text name,
+	uint32_t section) WARN_UNUSED;
 int hostset_add_address(struct hostset *set, const struct addr *addr, uint32_t section) WARN_UNUSED;
 
 void hostset_trim(struct hostset *set); /* nothing more will be added */

@@ -131,7 +131,7 @@ const struct addr *section_egress(const struct section *section, const struct ad
 /* How a section came into the walk. */
 enum way {
 	BY_HOST,   /* its hosts match: it names the destination */
-	BY_NET,	   /* its networks hold the first address */
+	BY_NET,    /* its networks hold the first address */
 	BY_LOOKUP, /* it has networks, and there are no addresses to hold against them */
 };
 
@@ -271,7 +271,8 @@ static struct verdict allow(const struct section *section, const struct section 
  * have, *missing is set: the walk stops there when they can still be had.
  */
 static const struct section *first_match(struct walk *w, const struct policy *policy,
-	const struct query *query, bool (*fits)(const struct policy *, uint32_t, const struct query *),
+	const struct query *query,
+	bool (*fits)(const struct policy *, uint32_t, const struct query *),
 	const struct section **blocks_reporter, bool *missing)
 {
 	uint32_t i, unfit = UINT32_MAX;
@@ -337,8 +338,7 @@ struct verdict policy_decide(const struct policy *policy, const struct query *qu
 		return no_match(query, missing);
 
 	walk_init(&w, policy, query);
-	section = first_match(
-		&w, policy, query, is_partner_in_report_mode, &reporter, &missing);
+	section = first_match(&w, policy, query, is_partner_in_report_mode, &reporter, &missing);
 	return section ? allow(section, section) : no_match(query, missing);
 }
 

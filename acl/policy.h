@@ -17,7 +17,11 @@
 #include "base/text.h"
 
 enum section_kind { SECTION_PARTNER, SECTION_BLOCK };
-enum protocol { PROTOCOL_TCP = 1, PROTOCOL_UDP = 2, PROTOCOL_ANY = 3 }; /* any: of every IP protocol */
+enum protocol {
+	PROTOCOL_TCP = 1,
+	PROTOCOL_UDP = 2,
+	PROTOCOL_ANY = 3
+}; /* any: of every IP protocol */
 enum rate_per { RATE_PER_PARTNER, RATE_PER_SOURCE, RATE_PER_SOURCE_HOST };
 
 struct ports {
@@ -36,18 +40,18 @@ struct section {
 	const char *name;
 	const char *file; /* where it stands, for messages: "acl.ini" */
 	int line;
-	unsigned index;	 /* in file order, from 0 */
-	bool report;	 /* mode = report */
+	unsigned index;      /* in file order, from 0 */
+	bool report;         /* mode = report */
 	struct ports *ports; /* sorted, disjoint; n_ports 0: none named */
 	size_t n_ports;
 	enum protocol protocol;
 	struct cidr_list cidrs; /* sorted, disjoint: what `cidr` and cidr-file name */
-	bool has_hosts;	 /* hosts or hosts-file is there */
-	struct cidr_list from; /* sorted, disjoint: groups and "pods" resolved to networks */
-	struct addr *egress; /* egress-ip; n_egress 0: the gateway's */
+	bool has_hosts;         /* hosts or hosts-file is there */
+	struct cidr_list from;  /* sorted, disjoint: groups and "pods" resolved to networks */
+	struct addr *egress;    /* egress-ip; n_egress 0: the gateway's */
 	size_t n_egress;
-	uint64_t rate_ns;   /* nanoseconds a token takes to come back; 0: unlimited */
-	uint32_t rate_burst; /* tokens in a full bucket, at least 1 */
+	uint64_t rate_ns;      /* nanoseconds a token takes to come back; 0: unlimited */
+	uint32_t rate_burst;   /* tokens in a full bucket, at least 1 */
 	const char *rate_text; /* "10/1m" as written, or NULL */
 	enum rate_per rate_per;
 };
@@ -59,20 +63,20 @@ struct policy;
 struct policy *policy_new(struct files *files, const char *name, const struct cidr *pods,
 	size_t n_pods, struct error *e) WARN_UNUSED;
 struct policy *policy_get(struct policy *policy); /* one more reference; returns its argument */
-void policy_put(struct policy *policy);		  /* accepts NULL */
+void policy_put(struct policy *policy);           /* accepts NULL */
 
 /* Sections in file order, for plans and displays. */
 size_t policy_n_sections(const struct policy *policy);
 const struct section *policy_section(const struct policy *policy, size_t index);
 bool section_admits(const struct section *section, const struct addr *client);
-/* The host patterns of a section in canonical form ("*.x", ".x", "x", "*"), hosts before hosts-file,
- * one at a time from `index` 0; NULL ends. */
+/* The host patterns of a section in canonical form ("*.x", ".x", "x", "*"), hosts before
+ * hosts-file, one at a time from `index` 0; NULL ends. */
 const char *section_host(const struct policy *policy, const struct section *section, size_t index);
 
 /* The groups that `client` is in: names in file order, at most `max`; returns how many there are.
  * "pods" is one of them where the client lies in the pod networks. */
-size_t policy_groups(const struct policy *policy, const struct addr *client, const char **names,
-	size_t max);
+size_t policy_groups(
+	const struct policy *policy, const struct addr *client, const char **names, size_t max);
 bool policy_is_pod(const struct policy *policy, const struct addr *client);
 
 enum action {
@@ -82,13 +86,13 @@ enum action {
 };
 
 enum reason {
-	REASON_MATCHED,	     /* a partner or block names it */
-	REASON_NO_MATCH,     /* nothing names it */
-	REASON_NOT_RESOLVED, /* no address to decide on */
-	REASON_ADDRESS,	     /* the guard: only addresses that may not be dialled */
+	REASON_MATCHED,         /* a partner or block names it */
+	REASON_NO_MATCH,        /* nothing names it */
+	REASON_NOT_RESOLVED,    /* no address to decide on */
+	REASON_ADDRESS,         /* the guard: only addresses that may not be dialled */
 	REASON_BLOCKED_ADDRESS, /* an earlier block names the address */
-	REASON_RATE,	     /* set by the caller, with limits.h */
-	REASON_LOOP,	     /* set by the caller */
+	REASON_RATE,            /* set by the caller, with limits.h */
+	REASON_LOOP,            /* set by the caller */
 };
 
 struct query {
@@ -105,8 +109,9 @@ struct query {
 struct verdict {
 	enum action action;
 	enum reason reason;
-	const struct section *section; /* that decided; NULL: nothing matched.  Lives with the policy */
-	bool reported; /* passes only because a section is in report mode: */
+	const struct section
+		*section; /* that decided; NULL: nothing matched.  Lives with the policy */
+	bool reported;    /* passes only because a section is in report mode: */
 	const struct section *reporter; /* that one: a block, or the partner itself; else NULL */
 };
 
@@ -134,5 +139,7 @@ enum reason policy_guard(const struct policy *policy, const struct query *query,
 const struct addr *section_egress(const struct section *section, const struct addr *like);
 
 /* One line for a person: what was asked, what decided and where that is written. */
-void policy_explain(const struct query *query, const struct verdict *verdict, char *out, size_t size);
-const char *reason_name(enum reason reason); /* "no-match", "rate-limited" ... for logs and metrics */
+void policy_explain(
+	const struct query *query, const struct verdict *verdict, char *out, size_t size);
+const char *reason_name(
+	enum reason reason); /* "no-match", "rate-limited" ... for logs and metrics */

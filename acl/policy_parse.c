@@ -19,7 +19,7 @@
 #include "acl/values.h"
 
 #define NAME_MAX_LENGTH 64
-#define SHOWN 80		       /* bytes of a value that a message repeats */
+#define SHOWN 80                       /* bytes of a value that a message repeats */
 #define REFILL_MAX 3153600000000000000 /* nanoseconds: 100 years */
 
 enum kind { PARTNER, BLOCK, GROUP, N_KINDS };
@@ -89,7 +89,7 @@ struct reader {
 	struct heading *headings;
 	size_t n_headings;
 	void *headings_by_name; /* tsearch(3) tree of struct heading */
-	void *scopes_by_text;	/* tsearch(3) tree of struct scope_name */
+	void *scopes_by_text;   /* tsearch(3) tree of struct scope_name */
 	bool has_report_lookup;
 	struct collected nets, ports;
 
@@ -103,14 +103,14 @@ struct reader {
 struct draft {
 	const struct heading *heading;
 	const struct ini_key *keys[N_KEYS]; /* NULL: not there */
-	struct section *section;	    /* NULL in a group */
+	struct section *section;            /* NULL in a group */
 	struct part *part;
 };
 
 static int no_memory(struct reader *r, int error)
 {
-	return error_set(r->e, error, "%s:%d: %s: %s", r->file, r->line, r->section,
-		strerror(-error));
+	return error_set(
+		r->e, error, "%s:%d: %s: %s", r->file, r->line, r->section, strerror(-error));
 }
 
 /* "FILE:LINE: section: key = value: want what was wanted" */
@@ -128,8 +128,7 @@ static int refuse(struct reader *r, struct text value, const char *want)
 
 static int refuse_section(struct reader *r, const char *want)
 {
-	return error_set(
-		r->e, -EINVAL, "%s:%d: %s: want %s", r->file, r->line, r->section, want);
+	return error_set(r->e, -EINVAL, "%s:%d: %s: want %s", r->file, r->line, r->section, want);
 }
 
 static int collect(struct reader *r, struct collected *c, const void *element, size_t size)
@@ -276,8 +275,8 @@ static char *path_of(struct reader *r, struct text name)
 	return path;
 }
 
-static int each_line(struct reader *r, struct draft *d, struct text name, const char *key,
-	take_item *take)
+static int each_line(
+	struct reader *r, struct draft *d, struct text name, const char *key, take_item *take)
 {
 	const char *path = path_of(r, name), *file = r->file;
 	struct text rest, line;
@@ -303,8 +302,8 @@ static int each_line(struct reader *r, struct draft *d, struct text name, const 
 }
 
 /* What a key lists and what the file of its -file key does. */
-static int each_entry(struct reader *r, struct draft *d, enum key key, enum key file_key,
-	take_item *take)
+static int each_entry(
+	struct reader *r, struct draft *d, enum key key, enum key file_key, take_item *take)
 {
 	struct text value = value_of(r, d, key);
 	int error = 0;
@@ -345,7 +344,8 @@ static bool is_everything(const struct cidr *cidr)
 	return cidr->bits == (cidr_is_v4(cidr) ? 96 : 0);
 }
 
-/* Moves the collected networks to the section's lists: all of them, and those that lift the guard. */
+/* Moves the collected networks to the section's lists: all of them, and those that lift the guard.
+ */
 static int keep_section_nets(struct reader *r, struct draft *d)
 {
 	const struct cidr *all = r->nets.at;
@@ -362,8 +362,7 @@ static int keep_section_nets(struct reader *r, struct draft *d)
 	d->part->named = (struct cidr_list){named, cidrs_sort(named, n)};
 	error = keep_nets(r, &d->section->cidrs);
 	for (i = 0; i < d->section->cidrs.n && !error; i++) {
-		error = netset_add(
-			&r->policy->nets, &d->section->cidrs.at[i], d->section->index);
+		error = netset_add(&r->policy->nets, &d->section->cidrs.at[i], d->section->index);
 		if (error)
 			no_memory(r, error);
 	}
@@ -404,7 +403,7 @@ static int add_host(struct reader *r, struct text item, uint32_t section)
 		kind = HOST_ADDRESS; /* IPv6 without its brackets */
 	else
 		kind = host_canonical(item, name, &addr);
-	if (kind == HOST_NAME && !strchr(name, '*'))
+	if (kind == HOST_NAME)
 		return hostset_add(hosts, match, text_of(name), section);
 	if (kind == HOST_ADDRESS && match == HOSTSET_EXACT)
 		return hostset_add_address(hosts, &addr, section);
@@ -513,8 +512,8 @@ static int read_ports(struct reader *r, struct draft *d, struct scope *scope)
 	if (error)
 		return error;
 	scope->n_ports = ports_sort(r->ports.at, r->ports.n);
-	scope->ports = arena_copy(
-		&r->policy->arena, r->ports.at, scope->n_ports * sizeof(struct ports));
+	scope->ports =
+		arena_copy(&r->policy->arena, r->ports.at, scope->n_ports * sizeof(struct ports));
 	return scope->ports ? 0 : no_memory(r, -ENOMEM);
 }
 
@@ -768,8 +767,7 @@ static int note_lookup(struct reader *r, const struct draft *d)
 static int read_section(struct reader *r, const struct heading *heading, unsigned index)
 {
 	struct section *section = &r->policy->sections[index];
-	struct draft d = {
-		.heading = heading, .section = section, .part = &r->policy->parts[index]};
+	struct draft d = {.heading = heading, .section = section, .part = &r->policy->parts[index]};
 	int error;
 
 	stand_at(r, heading);

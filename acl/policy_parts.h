@@ -31,7 +31,7 @@ struct group {
 struct part {
 	uint32_t scope;
 	uint32_t first_host, n_hosts; /* patterns in the hostset */
-	struct cidr_list named; /* networks that lift the guard: `cidrs` without /0 */
+	struct cidr_list named;       /* networks that lift the guard: `cidrs` without /0 */
 };
 
 struct policy {
@@ -56,5 +56,5 @@ struct policy {
 };
 
 /* Fills a zeroed policy.  What it leaves behind on failure is policy_put()'s to free. */
-int policy_parse(struct policy *policy, struct files *files, const char *name, struct error *e)
-	WARN_UNUSED;
+int policy_parse(
+	struct policy *policy, struct files *files, const char *name, struct error *e) WARN_UNUSED;

@@ -1,6 +1,6 @@
 #include "acl/values.h"
 
-#define SECOND 1000000000u /* nanoseconds */
+#define SECOND 1000000000u                 /* nanoseconds */
 #define PERIOD_MAX (365 * (uint64_t)86400) /* seconds */
 
 static struct text strip(struct text t)

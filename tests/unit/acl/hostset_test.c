@@ -28,8 +28,8 @@ static int setup(void **state)
 	*state = &set;
 	assert_int_equal(hostset_init(&set), 0);
 	for (i = 0; i < COUNT_OF(patterns); i++)
-		assert_int_equal(hostset_add(&set, patterns[i].match, text_of(patterns[i].name), i),
-			0);
+		assert_int_equal(
+			hostset_add(&set, patterns[i].match, text_of(patterns[i].name), i), 0);
 	assert_true(addr_parse(&addr, TEXT("192.0.2.1")));
 	assert_int_equal(hostset_add_address(&set, &addr, 6), 0);
 	assert_true(addr_parse(&addr, TEXT("6161:6161:6161:6161:6161:6161:6161:6161")));
@@ -148,6 +148,41 @@ static void a_name_of_127_labels_finds_a_pattern_at_each(void **state)
 	hostset_fini(&set);
 }
 
+static void a_label_is_found_only_below_its_own_parent(void **state)
+{
+	uint32_t found[HOSTSET_FOUND];
+	struct hostset set;
+	char name[32];
+	uint32_t i;
+
+	(void)state;
+	assert_int_equal(hostset_init(&set), 0);
+	for (i = 0; i < 4000; i++) {
+		snprintf(name, sizeof(name), "%sn%u", i % 2 ? "x." : "", i);
+		assert_int_equal(hostset_add(&set, HOSTSET_EXACT, text_of(name), i), 0);
+	}
+	for (i = 0; i < 4000; i++) {
+		snprintf(name, sizeof(name), "x.n%u", i);
+		assert_int_equal(hostset_find(&set, text_of(name), found), i % 2);
+	}
+	hostset_fini(&set);
+}
+
+static void a_section_is_once_in_a_chain(void **state)
+{
+	uint32_t found[HOSTSET_FOUND];
+	struct hostset set;
+
+	(void)state;
+	assert_int_equal(hostset_init(&set), 0);
+	assert_int_equal(hostset_add(&set, HOSTSET_EXACT, TEXT("a"), 7), 0);
+	assert_int_equal(hostset_add(&set, HOSTSET_TREE, TEXT("a"), 7), 0);
+	assert_int_equal(hostset_add(&set, HOSTSET_EXACT, TEXT("a"), 8), 0);
+	assert_int_equal(hostset_find(&set, TEXT("a"), found), 1);
+	assert_int_equal(set.chains.n, 1 + 2 + 1); /* none; 7 and 8 of a; 7 below a */
+	hostset_fini(&set);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -158,6 +193,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			patterns_are_kept_in_the_order_they_came, setup, teardown),
 		cmocka_unit_test(a_name_of_127_labels_finds_a_pattern_at_each),
+		cmocka_unit_test(a_label_is_found_only_below_its_own_parent),
+		cmocka_unit_test(a_section_is_once_in_a_chain),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

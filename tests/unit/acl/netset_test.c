@@ -96,8 +96,9 @@ static void a_network_of_every_length_is_found(void **state)
 
 static void a_sorted_list_has_no_network_within_another(void **state)
 {
-	struct cidr cidrs[] = {net("::/0"), net("10.1.0.0/16"), net("10.0.0.0/8"), net("10.0.0.0/8"),
-		net("192.0.2.1"), net("0.0.0.0/5"), net("2001:db8::1"), net("9.255.255.255")};
+	struct cidr cidrs[] = {net("::/0"), net("10.0.0.0/16"), net("10.1.0.0/16"),
+		net("10.0.0.0/8"), net("10.0.0.0/8"), net("192.0.2.1"), net("0.0.0.0/5"),
+		net("2001:db8::1"), net("9.255.255.255")};
 	struct cidr_list list = {cidrs, cidrs_sort(cidrs, COUNT_OF(cidrs))};
 	static const char *const left[] = {
 		"0.0.0.0/5", "9.255.255.255", "10.0.0.0/8", "192.0.2.1", "::/0"};
