@@ -33,7 +33,7 @@
 #define MONITOR_ROOM (1 << 20)
 #define OWN_GENERATIONS 16
 
-/* What this process made, the last ones; 0: none. */
+/* What this process made since the monitor was opened, the last ones; 0: none. */
 static uint32_t own_generations[OWN_GENERATIONS];
 static unsigned n_own_generations;
 
@@ -170,19 +170,22 @@ int table_remove(const char *table, struct error *e)
 
 int table_monitor_open(struct error *e)
 {
+	const struct sockaddr_nl any = {.nl_family = AF_NETLINK}; /* unbound, it would hear nothing */
 	const int group = NFNLGRP_NFTABLES, room = MONITOR_ROOM;
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_NETFILTER);
 	int error;
 
-	if (fd >= 0 && !setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group))) {
-		/* Best effort: an overflow only costs a comparison. */
-		setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
-		return fd;
+	if (fd < 0 || bind(fd, (const struct sockaddr *)&any, sizeof(any)) ||
+		setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group))) {
+		error = error_set(e, -errno, "watching nftables: %s", strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		return error;
 	}
-	error = error_set(e, -errno, "watching nftables: %s", strerror(errno));
-	if (fd >= 0)
-		close(fd);
-	return error;
+	/* Best effort: an overflow only costs a comparison. */
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
+	memset(own_generations, 0, sizeof(own_generations));
+	return fd;
 }
 
 /* What has been seen of a transaction that is not complete yet. */
