@@ -214,6 +214,8 @@ static int fill(struct edition *edition, const char *path, const struct config *
 {
 	int error;
 
+	if (access(path, F_OK) < 0) /* the parser knows only its last part */
+		return error_set(e, -errno, "%s: %s", path, strerror(errno));
 	edition->name = base_of(path);
 	edition->config = config_new(files, edition->name, e);
 	if (!edition->config)
@@ -276,6 +278,7 @@ void edition_free(struct edition *edition)
 	policy_put(edition->policy);
 	config_free(edition->config);
 	free(edition);
+	malloc_trim(0); /* a policy may be a million names */
 }
 
 bool edition_equal(const struct edition *a, const struct edition *b)

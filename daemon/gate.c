@@ -10,7 +10,6 @@
 #include "daemon/gate.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +42,6 @@ static int run_proxy(void *arg, int channel)
 	setup_proxy_process(channel, &g->listeners);
 	edition_free(g->next);
 	edition_free(g->now);
-	malloc_trim(0);
 	if (sandbox_drop(uid, gid, &e) < 0) {
 		log_error("%s", e.text);
 		return 1;
