@@ -20,8 +20,8 @@ enum section_kind { SECTION_PARTNER, SECTION_BLOCK };
 enum protocol {
 	PROTOCOL_TCP = 1,
 	PROTOCOL_UDP = 2,
-	PROTOCOL_ANY = 3
-}; /* any: of every IP protocol */
+	PROTOCOL_ANY = 3, /* every IP protocol */
+};
 enum rate_per { RATE_PER_PARTNER, RATE_PER_SOURCE, RATE_PER_SOURCE_HOST };
 
 struct ports {
@@ -109,9 +109,8 @@ struct query {
 struct verdict {
 	enum action action;
 	enum reason reason;
-	const struct section
-		*section; /* that decided; NULL: nothing matched.  Lives with the policy */
-	bool reported;    /* passes only because a section is in report mode: */
+	const struct section *section;  /* that decided, NULL: none.  Lives with the policy */
+	bool reported;                  /* passes only because a section is in report mode: */
 	const struct section *reporter; /* that one: a block, or the partner itself; else NULL */
 };
 
@@ -141,5 +140,6 @@ const struct addr *section_egress(const struct section *section, const struct ad
 /* One line for a person: what was asked, what decided and where that is written. */
 void policy_explain(
 	const struct query *query, const struct verdict *verdict, char *out, size_t size);
-const char *reason_name(
-	enum reason reason); /* "no-match", "rate-limited" ... for logs and metrics */
+
+/* "no-match", "rate-limited" ... for logs and metrics. */
+const char *reason_name(enum reason reason);
