@@ -122,6 +122,7 @@ static const char *const bad[] = {
 	"1;a=\"b\"c\r\nx\r\n",
 	"1;a=\"b\nc\"\r\nx\r\n",
 	"1;a=\"\\\r\"\r\nx\r\n",
+	"1;a=\"\\\r\"\"\r\nx\r\n",
 	"1;a\nx\r\n",
 	"1;a\rx\r\n",
 	"1 a\r\nx\r\n",

@@ -229,6 +229,7 @@ static const struct {
 	{"Via: 1.1 egre", false},
 	{"Via: 1.1 fred (1.1 egret)", false},
 	{"Via: 1.1 fred (, 1.1 egret)", false},
+	{"Via: 1.1 fred (a (b), 1.1 egret c)", false},
 	{"Via: 1.1 fred (\\), 1.1 egret", false},
 	{"Via: egret 1.1", false},
 	{"Via: egret", false},

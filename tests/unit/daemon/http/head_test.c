@@ -180,6 +180,7 @@ static const struct {
 	{"G\x80T / HTTP/1.1\r\n" HOST "\r\n", 400},
 	{"GET /\x80 HTTP/1.1\r\n" HOST "\r\n", 400},
 	{"GET /\x7f HTTP/1.1\r\n" HOST "\r\n", 400},
+	{"GET / X\r\n\r\n", 400},
 	{"GET / http/1.1\r\n" HOST "\r\n", 400},
 	{"GET / HTTP/1.11\r\n" HOST "\r\n", 400},
 	{"GET / HTTP/11.1\r\n" HOST "\r\n", 400},

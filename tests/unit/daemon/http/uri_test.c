@@ -138,6 +138,7 @@ static const struct {
 	{"http://h\\/", METHOD_GET},
 	{"http://h/\\", METHOD_GET},
 	{"http://h/\"", METHOD_GET},
+	{"http://h/\"41", METHOD_GET},
 	{"http://h/<", METHOD_GET},
 	{"http://h/>", METHOD_GET},
 	{"http://h/%", METHOD_GET},
