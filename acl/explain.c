@@ -56,6 +56,8 @@ static void allowed(const struct verdict *verdict, const char *where, char *out,
 
 	if (!verdict->reported)
 		snprintf(out, size, "allowed by %s", where);
+	else if (!verdict->reporter)
+		snprintf(out, size, "allowed because %s is in report mode", where);
 	else if (verdict->reporter == verdict->section)
 		snprintf(out, size,
 			"allowed because %s is in report mode: its ports or sources do not fit",

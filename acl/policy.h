@@ -111,7 +111,8 @@ struct verdict {
 	enum reason reason;
 	const struct section *section;  /* that decided, NULL: none.  Lives with the policy */
 	bool reported;                  /* passes only because a section is in report mode: */
-	const struct section *reporter; /* that one: a block, or the partner itself; else NULL */
+	const struct section *reporter; /* that one: a block, or the partner itself.  NULL: none, or
+					 * the caller let pass what the partner's rate would not */
 };
 
 /*

@@ -1024,6 +1024,14 @@ static void an_explanation_covers_what_callers_find(void **state)
 		policy_explain(&q.query, &v, small, sizeof(small));
 		assert_string_equal(small, "10.42.0");
 	}
+	policy_explain(&q.query,
+		&(struct verdict){.action = ACTION_ALLOW,
+			.section = policy_section(policy, 0),
+			.reported = true},
+		got, sizeof(got));
+	assert_string_equal(got,
+		"10.42.0.1 to a.test:80: allowed because partner a (acl.ini:1) is in "
+		"report mode");
 	policy_put(policy);
 }
 
