@@ -361,6 +361,10 @@ static enum reason guard(struct exchange *x, struct dial_options *options)
 			why = r;
 			continue;
 		}
+		if (block && !x->record.verdict.reported) { /* one in report mode */
+			x->record.verdict.reported = true;
+			x->record.verdict.reporter = block;
+		}
 		if (addr_is_v4(&to.addr))
 			options->bind4 = egress;
 		else
