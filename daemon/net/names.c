@@ -1,8 +1,8 @@
 /*
  * names.c - a chained hash table with a list through its kept names, newest last.
  *
- * Pods choose the names that are looked up, so the hash is keyed: SipHash-1-3 with a seed of
- * the table's own, that no one can make many names fall into one bucket.
+ * Pods choose the names that are looked up, so the hash is keyed, with a seed of the table's own:
+ * no one can make many names fall into one bucket.
  */
 #include "daemon/net/names.h"
 
@@ -12,58 +12,15 @@
 
 #define FEWEST_BUCKETS 64
 
-static uint64_t rotate(uint64_t x, int bits)
-{
-	return x << bits | x >> (64 - bits);
-}
-
-static void sip_round(uint64_t v[4])
-{
-	v[0] += v[1];
-	v[1] = rotate(v[1], 13) ^ v[0];
-	v[0] = rotate(v[0], 32);
-	v[2] += v[3];
-	v[3] = rotate(v[3], 16) ^ v[2];
-	v[0] += v[3];
-	v[3] = rotate(v[3], 21) ^ v[0];
-	v[2] += v[1];
-	v[1] = rotate(v[1], 17) ^ v[2];
-	v[2] = rotate(v[2], 32);
-}
-
-static void sip_word(uint64_t v[4], uint64_t word)
-{
-	v[3] ^= word;
-	sip_round(v);
-	v[0] ^= word;
-}
-
 static uint32_t hash_of(const struct names *names, struct text text)
 {
-	uint64_t v[4] = {names->seed[0] ^ 0x736f6d6570736575, names->seed[1] ^ 0x646f72616e646f6d,
-		names->seed[0] ^ 0x6c7967656e657261, names->seed[1] ^ 0x7465646279746573};
-	uint64_t word;
-	size_t at;
-
-	for (at = 0; at + 8 <= text.length; at += 8) {
-		memcpy(&word, text.at + at, 8);
-		sip_word(v, word);
-	}
-	word = (uint64_t)text.length << 56;
-	for (int shift = 0; at < text.length; at++, shift += 8)
-		word |= (uint64_t)(unsigned char)text.at[at] << shift;
-	sip_word(v, word);
-	v[2] ^= 0xff;
-	for (int i = 0; i < 3; i++)
-		sip_round(v);
-	word = v[0] ^ v[1] ^ v[2] ^ v[3];
-	return (uint32_t)(word ^ word >> 32);
+	return (uint32_t)siphash(&names->seed, text.at, text.length).words[0];
 }
 
 bool names_init(struct names *names, size_t most_kept)
 {
 	*names = (struct names){.most_kept = most_kept, .n_buckets = FEWEST_BUCKETS};
-	if (getrandom(names->seed, sizeof(names->seed), 0) != sizeof(names->seed))
+	if (getrandom(&names->seed, sizeof(names->seed), 0) != sizeof(names->seed))
 		return false;
 	names->buckets = calloc(names->n_buckets, sizeof(*names->buckets));
 	return names->buckets;

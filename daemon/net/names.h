@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/addr.h"
+#include "base/siphash.h"
 #include "base/check.h"
 #include "base/text.h"
 
@@ -37,7 +38,7 @@ struct names {
 	size_t n_buckets; /* a power of two */
 	size_t n, n_kept, most_kept;
 	struct name *oldest, *newest;
-	uint64_t seed[2];
+	struct siphash_key seed;
 };
 
 /* An empty table that keeps at most `most_kept` names.  False: no memory. */
