@@ -103,7 +103,7 @@ static int find_default(struct mnl_socket *socket, uint8_t family, uint32_t devi
 	int error = -EINTR;
 
 	for (int i = 0; i < ATTEMPTS && error == -EINTR; i++) {
-		_Alignas(struct nlmsghdr) char request[256];
+		_Alignas(struct nlmsghdr) char request[256] = {0};
 		struct nlmsghdr *message = mnl_nlmsg_put_header(request);
 		struct search search = {.device = device};
 		struct rtmsg *rtm;
@@ -137,7 +137,7 @@ static void ask_source(struct mnl_socket *socket, uint8_t family, struct route *
 {
 	static const uint8_t outside4[4] = {192, 0, 2, 1};		      /* RFC 5737 */
 	static const uint8_t outside6[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 1}; /* RFC 3849 */
-	_Alignas(struct nlmsghdr) char request[256];
+	_Alignas(struct nlmsghdr) char request[256] = {0};
 	struct nlmsghdr *message = mnl_nlmsg_put_header(request);
 	struct rtmsg *rtm;
 
@@ -233,7 +233,7 @@ bool nat_address_is_local(const struct addr *addr)
 	if (netlink_open(NETLINK_ROUTE, &socket, NULL))
 		return false;
 	for (int i = 0; i < ATTEMPTS && error == -EINTR; i++) {
-		_Alignas(struct nlmsghdr) char request[256];
+		_Alignas(struct nlmsghdr) char request[256] = {0};
 		struct nlmsghdr *message = mnl_nlmsg_put_header(request);
 		struct ifaddrmsg *ifa;
 

@@ -117,6 +117,7 @@ static bool reserve(struct batch *b)
 		if (!grown)
 			return false;
 		b->bytes = grown;
+		memset(b->bytes + b->room, 0, room - b->room); /* libmnl leaves gaps */
 		b->room = room;
 	}
 	if (b->n_labels == b->labels_room) {

@@ -3,6 +3,13 @@
  *
  * Made from a policy and facts without touching the kernel, compared and printed as
  * nft text; table.h brings the kernel to it.
+ *
+ * What pods send out of the cluster meets the sections with `cidr`, first match in file order: a
+ * block rejects; a partner gives its egress-ip, or the gateway's when it names none.  A partner whose
+ * egress-ip has no address of the packet's version rejects: no other source may leak.  What no
+ * section names leaves with the gateway's address, or is left alone when there is none of the version.
+ * A block in report mode does nothing; a partner in report mode also takes what else nobody names,
+ * of any source and port.
  */
 #pragma once
 
@@ -75,7 +82,7 @@ struct plan {
 	size_t n_chains, chains_room;
 };
 
-/* NULL: no memory. */
+/* NULL: no memory, or more than BUILD_MAX_RULES rules. */
 struct plan *plan_new(const struct policy *policy, const struct plan_facts *facts);
 void plan_free(struct plan *plan); /* accepts NULL */
 

@@ -294,7 +294,7 @@ static bool pair_elements(struct load *load, struct state_set *set)
 static int ask(struct load *load, uint16_t type, uint16_t flags, uint16_t attr, const char *name,
 	uint16_t attr2, const char *name2, mnl_cb_t each)
 {
-	_Alignas(struct nlmsghdr) char request[2048];
+	_Alignas(struct nlmsghdr) char request[2048] = {0};
 	struct nlmsghdr *message = nftnl_nlmsg_build_hdr(request, type,
 		type == NFT_MSG_GETGEN ? AF_UNSPEC : NFPROTO_INET, flags, 0);
 
