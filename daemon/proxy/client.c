@@ -237,13 +237,13 @@ static enum next client_linger(struct client *c)
 }
 
 /* The timer runs late rather than often: it is moved only when it would fire too late. */
-static void arm_timer(struct client *c)
+static void wake_at(struct client *c, double when)
 {
-	if (c->deadline >= c->timer_at)
+	if (when >= c->timer_at)
 		return;
-	c->timer_at = c->deadline;
+	c->timer_at = when;
 	ev_timer_stop(c->worker->loop, &c->timer);
-	ev_timer_set(&c->timer, fmax(0, c->deadline - c->worker->now), 0);
+	ev_timer_set(&c->timer, fmax(0, when - c->worker->now), 0);
 	ev_timer_start(c->worker->loop, &c->timer);
 }
 
@@ -269,7 +269,7 @@ static void arm(struct client *c)
 	conn_arm(&c->conn, w->loop, client);
 	if (c->exchange && c->exchange->origin)
 		conn_arm(&c->exchange->origin->conn, w->loop, origin);
-	arm_timer(c);
+	wake_at(c, c->deadline);
 }
 
 static enum next step(struct client *c)
@@ -290,7 +290,7 @@ void client_drive(struct client *c)
 {
 	int turns = 0;
 
-	for (;;) {
+	for (; turns < TURNS; turns++) {
 		enum next next = step(c);
 
 		c->timed_out = false;
@@ -300,12 +300,10 @@ void client_drive(struct client *c)
 		}
 		if (next == WAIT)
 			break;
-		if (++turns == TURNS) { /* let others have the loop */
-			ev_feed_event(c->worker->loop, &c->conn.io, 0);
-			break;
-		}
 	}
 	arm(c);
+	if (turns == TURNS) /* let others have the loop: an event that is fed would come before theirs */
+		wake_at(c, c->worker->now);
 }
 
 void clients_close_idle(struct worker *w)

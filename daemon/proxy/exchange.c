@@ -143,7 +143,7 @@ static enum next allowed(struct client *c)
 			return too_many(c, &limit);
 		v->reported = true;
 	}
-	return client_enter(c, CLIENT_REACH, 0);
+	return client_enter(c, CLIENT_REACH, INFINITY);
 }
 
 static enum next decide(struct client *c)
@@ -323,7 +323,7 @@ enum next exchange_resolve(struct client *c)
 	x->query.resolved = true;
 	if (x->record.verdict.action == ACTION_RESOLVE)
 		return decide(c);
-	return client_enter(c, CLIENT_REACH, 0);
+	return client_enter(c, CLIENT_REACH, INFINITY);
 }
 
 /* A connection to one of our own listeners would come back as a request. */

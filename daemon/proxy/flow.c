@@ -4,7 +4,7 @@
 #include <string.h>
 
 #define SPLICE_FROM 65536 /* bytes left from which a pipe is worth its system calls */
-#define TURNS 16	  /* reads in one step */
+#define READS 16	  /* in one step */
 
 void flow_init(struct flow *flow, enum body body, uint64_t length, bool rechunk)
 {
@@ -176,7 +176,7 @@ static enum flow_result receive(struct flow *flow, struct conn *from, struct con
 enum flow_result flow_step(struct flow *flow, struct conn *from, struct conn *to,
 	struct buffer_pool *buffers, struct pipe_pool *pipes)
 {
-	for (int turn = 0; turn < TURNS; turn++) {
+	for (int reads = 0;;) {
 		enum flow_result r;
 		int error;
 
@@ -199,11 +199,12 @@ enum flow_result flow_step(struct flow *flow, struct conn *from, struct conn *to
 			flow->pumping = true;
 			continue;
 		}
+		if (reads++ == READS) /* here, where all that is left is in the socket */
+			return FLOW_BUSY;
 		r = receive(flow, from, to, buffers);
 		if (r != FLOW_BUSY)
 			return r;
 	}
-	return FLOW_BUSY;
 }
 
 bool flow_wants_read(const struct flow *flow, const struct conn *from, const struct conn *to)

@@ -25,7 +25,7 @@ struct flow {
 
 enum flow_result {
 	FLOW_WAIT,
-	FLOW_BUSY, /* there may be more to do; a fair share is done */
+	FLOW_BUSY, /* the same; a fair share is done, and `from` may be readable still */
 	FLOW_DONE, /* all of it is with the kernel */
 	FLOW_FROM_ENDED, /* before the body did: the message is incomplete */
 	FLOW_FROM_FAILED,

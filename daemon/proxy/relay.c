@@ -7,6 +7,7 @@
 #include "daemon/proxy/client.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -45,7 +46,7 @@ static enum next origin_gone(struct client *c)
 		x->retried = true;
 		flow_fini(&x->to_origin, &c->worker->pipes);
 		flow_init(&x->to_origin, BODY_NONE, 0, false);
-		return client_enter(c, CLIENT_REACH, 0);
+		return client_enter(c, CLIENT_REACH, INFINITY);
 	}
 	return fail(c, ENDING_ORIGIN_GONE, 502, x->final ? "http_response_incomplete" : "connection_terminated",
 		"the origin closed the connection before its response was complete");
@@ -63,8 +64,8 @@ static enum next no_memory(struct client *c)
 	return fail(c, ENDING_FULL, 503, "proxy_internal_error", "out of memory or file descriptors");
 }
 
-/* The request body.  WAIT: nothing to tell; `busy` is set when there is more to do. */
-static enum next send_request(struct client *c, bool *busy)
+/* The request body.  WAIT: nothing to tell. */
+static enum next send_request(struct client *c)
 {
 	struct exchange *x = c->exchange;
 	struct worker *w = c->worker;
@@ -74,8 +75,6 @@ static enum next send_request(struct client *c, bool *busy)
 		return WAIT;
 	switch (flow_step(&x->to_origin, &c->conn, &x->origin->conn, &w->buffers, &w->pipes)) {
 	case FLOW_BUSY:
-		*busy = true;
-		break;
 	case FLOW_WAIT:
 	case FLOW_DONE:
 		break;
@@ -209,7 +208,7 @@ static enum next finish(struct client *c)
 	return client_next(c);
 }
 
-static enum next send_response(struct client *c, bool *busy)
+static enum next send_response(struct client *c)
 {
 	struct exchange *x = c->exchange;
 	struct worker *w = c->worker;
@@ -219,8 +218,6 @@ static enum next send_response(struct client *c, bool *busy)
 	case FLOW_DONE:
 		return finish(c);
 	case FLOW_BUSY:
-		*busy = true;
-		break;
 	case FLOW_WAIT:
 		break;
 	case FLOW_FROM_BAD:
@@ -241,8 +238,7 @@ static enum next send_response(struct client *c, bool *busy)
 enum next exchange_relay(struct client *c)
 {
 	struct exchange *x = c->exchange;
-	bool busy = false;
-	enum next next = send_request(c, &busy);
+	enum next next = send_request(c);
 
 	if (next != WAIT)
 		return next;
@@ -256,10 +252,7 @@ enum next exchange_relay(struct client *c)
 
 		return error && error != -EAGAIN ? client_gone(c) : WAIT;
 	}
-	next = send_response(c, &busy);
-	if (next == WAIT && busy)
-		ev_feed_event(c->worker->loop, &c->conn.io, 0);
-	return next;
+	return send_response(c);
 }
 
 enum next exchange_timeout(struct client *c)

@@ -189,6 +189,27 @@ static void carries_large_bodies_in_bounded_memory(void **state)
 	carry_large(BODY_CLOSE, true, 3 << 20);
 }
 
+/* No event would tell of them. */
+static void a_fair_share_leaves_no_bytes_in_the_buffers(void **state)
+{
+	static char sent[16 * BUFFER_SIZE];
+	const int room = 4 * sizeof(sent);
+	struct world *w = begin();
+	struct flow flow;
+
+	(void)state;
+	setsockopt(w->sender, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+	setsockopt(w->to.fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+	flow_init(&flow, BODY_CLOSE, 0, true);
+	assert_int_equal(write(w->sender, sent, sizeof(sent)), sizeof(sent));
+	assert_int_equal(turn(w, &flow), FLOW_BUSY);
+	assert_int_equal(flow.bytes, sizeof(sent));
+	assert_null(w->from.in);
+	assert_null(w->to.out);
+	flow_fini(&flow, &w->pipes);
+	end(w);
+}
+
 static void tells_which_side_failed(void **state)
 {
 	struct world *w = begin();
@@ -210,6 +231,7 @@ int main(void)
 		cmocka_unit_test(frames_every_kind_of_body),
 		cmocka_unit_test(takes_chunks_byte_by_byte),
 		cmocka_unit_test(carries_large_bodies_in_bounded_memory),
+		cmocka_unit_test(a_fair_share_leaves_no_bytes_in_the_buffers),
 		cmocka_unit_test(tells_which_side_failed),
 	};
 
