@@ -1,7 +1,9 @@
 #include "daemon/proxy/origin.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "daemon/proxy/client.h"
@@ -83,6 +85,19 @@ static bool is_same(const struct origin *o, struct text host, const struct query
 		text_equal((struct text){o->host, o->host_length}, host);
 }
 
+/* Nothing came that nobody asked for, nor the end.  The loop has looked since the last turn; in the
+ * turn in which the connection came to the pool, it has not. */
+static bool is_quiet(const struct origin *o)
+{
+	char byte;
+
+	if (ev_is_pending(&o->conn.io))
+		return false;
+	if (o->idle_since < o->worker->now)
+		return true;
+	return recv(o->conn.fd, &byte, 1, MSG_PEEK) < 0 && errno == EAGAIN;
+}
+
 struct origin *origin_find(struct worker *worker, const struct query *query,
 	const struct verdict *verdict)
 {
@@ -92,7 +107,7 @@ struct origin *origin_find(struct worker *worker, const struct query *query,
 	struct origin *o;
 
 	LIST_FOREACH(o, &worker->origins.buckets[h % ORIGIN_BUCKETS], same) {
-		if (o->hash != h || !is_same(o, host, query, verdict->section))
+		if (o->hash != h || !is_same(o, host, query, verdict->section) || !is_quiet(o))
 			continue;
 		if (policy_guard(worker->generation->policy, query, verdict, &o->at.addr, NULL) !=
 			REASON_MATCHED)
