@@ -69,6 +69,7 @@ struct exchange {
 	struct buffer *request; /* its head as the origin gets it, kept for a second try */
 	struct origin *origin;
 	size_t seen; /* of the response head */
+	unsigned interims; /* 1xx responses so far */
 	struct flow to_origin, to_client;
 };
 

@@ -402,6 +402,7 @@ static enum next begin_relay(struct client *c, struct origin *o)
 	x->record.egress = o->egress;
 	x->record.has_egress = o->has_egress;
 	x->record.pooled = o->reused;
+	x->request_lost = false;
 	x->seen = 0;
 	return client_enter(c, CLIENT_RELAY, x->generation->config->response_timeout);
 }

@@ -15,7 +15,9 @@
 #include "daemon/proxy/origin.h"
 #include "daemon/proxy/worker.h"
 
-/* The exchange fails.  `client_at_fault`: there is nobody to answer to. */
+#define INTERIMS 16 /* 1xx responses to one request: a client that does not read holds them all here */
+
+/* The exchange fails: an answer, or where one has begun, a cut. */
 static enum next fail(struct client *c, enum ending ending, int status, const char *error,
 	const char *details)
 {
@@ -39,8 +41,8 @@ static enum next origin_gone(struct client *c)
 {
 	struct exchange *x = c->exchange;
 
-	if (!x->final && x->origin->reused && x->retriable && !x->retried && x->seen == 0 &&
-		!x->origin->conn.in && !c->conn.out) {
+	if (!x->final && x->origin->reused && x->retriable && !x->retried && x->interims == 0 &&
+		!x->origin->conn.in) {
 		origin_release(x->origin, false);
 		x->origin = NULL;
 		x->retried = true;
@@ -157,7 +159,7 @@ static enum next read_response_head(struct client *c)
 	struct conn *from = &x->origin->conn;
 	struct head_limits limits = worker_head_limits(w);
 
-	for (int interim = 0; !x->final;) {
+	while (!x->final) {
 		struct head head = {.fields = w->fields};
 		struct head_error error;
 		enum head_result r = HEAD_MORE;
@@ -171,7 +173,7 @@ static enum next read_response_head(struct client *c)
 		if (r == HEAD_BAD)
 			return bad_response(c, &error);
 		if (r == HEAD_DONE) {
-			if (head.status < 200 && ++interim > 16)
+			if (head.status < 200 && ++x->interims > INTERIMS)
 				return bad_response(c, &(struct head_error){502, "too many 1xx responses"});
 			next = forward_head(c, &head);
 			conn_consume(from, &w->buffers, head.length);
