@@ -228,9 +228,11 @@ static enum next decide_request(struct client *c, const struct head *head)
 	struct exchange *x = c->exchange;
 	struct head_error error;
 
-	if (c->over_limit)
+	if (c->over_limit) {
+		c->keep_alive = false;
 		return answer(c, ENDING_FULL, 503, "connection_limit_reached",
 			"full: [proxy] max-connections is reached");
+	}
 	if (uri_parse(head, &x->uri, &error))
 		return answer(c, ENDING_BAD_REQUEST, error.status, "http_request_error", error.text);
 	ask_about(c, head);

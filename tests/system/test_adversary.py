@@ -1,0 +1,126 @@
+"""Clients and origins that mean harm, or could not do worse if they did."""
+import os
+import signal
+
+import pytest
+
+from origin import Listener
+from wire import Closed
+
+ONE = "http://partner1.test"
+ACL = """
+[partner one]
+hosts = *.test
+ports = 80, 443, 7000-7009
+"""
+
+
+@pytest.fixture(scope="module")
+def proxy(egretd_module):
+    """One worker, so that a connection in its pool is the next request's."""
+    return egretd_module(ACL, config={"proxy": {"workers": 1, "response-timeout": "5s"}})
+
+
+def head(path, port=7001):
+    return f"GET {ONE}:{port}{path} HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def reply(body, *fields):
+    lines = ["HTTP/1.1 200 OK", *fields, f"Content-Length: {len(body)}"]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+
+
+def test_many_requests_in_one_packet_are_all_answered(proxy):
+    """No event tells of bytes that are in the buffer already."""
+    with proxy.wire() as wire:
+        wire.send(100 * "GET http://denied/ HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert [wire.response().status for _ in range(100)] == [403] * 100
+
+
+def test_bytes_behind_a_response_are_nobodys(world, proxy):
+    """They are still in the socket when the connection could go to the next request."""
+    first = reply(b"x" * 16300)
+    first = reply(b"x" * (16300 + 16384 - len(first)))  # as long as one read
+    with Listener(world.partner1, 7001) as far, proxy.wire() as wire:
+        wire.send(head("/first"), head("/second"))
+        with far.accept() as poisoned:
+            poisoned.head()
+            poisoned.send(first + reply(b"evil"))
+            assert wire.response().status == 200
+            with far.accept() as fresh:
+                assert fresh.head().start[1] == "/second"
+                fresh.send(reply(b"good"))
+                assert wire.response().body == b"good"
+            assert poisoned.ended()
+
+
+def test_a_connection_that_was_reset_behind_a_response_is_replaced(world, proxy):
+    with Listener(world.partner1, 7001) as far, proxy.wire() as wire:
+        wire.send(head("/first"), head("/second"))
+        origin = far.accept()
+        origin.head()
+        os.kill(proxy.proxy, signal.SIGSTOP)
+        try:
+            origin.send(reply(b"last"))
+            origin.reset()
+        finally:
+            os.kill(proxy.proxy, signal.SIGCONT)
+        assert wire.response().body == b"last"
+        with far.accept() as fresh:
+            assert fresh.head().start[1] == "/second"
+            fresh.send(reply(b"good"))
+            assert wire.response().body == b"good"
+
+
+def test_interim_responses_are_counted_over_the_whole_exchange(world, proxy):
+    with Listener(world.partner1, 7001) as far, proxy.wire() as wire:
+        wire.send(head("/"))
+        with far.accept() as origin:
+            origin.head()
+            for _ in range(16):
+                origin.send("HTTP/1.1 103 Early Hints\r\n\r\n")
+                assert wire.head().status == 103
+            origin.send("HTTP/1.1 103 Early Hints\r\n\r\n")
+            assert wire.response().status == 502
+            assert origin.ended()
+
+
+def test_a_request_is_not_sent_again_after_an_interim_response(world, proxy):
+    with Listener(world.partner1, 7001) as far, proxy.wire() as wire:
+        wire.send(head("/first"))
+        origin = far.accept()
+        origin.head()
+        origin.send(reply(b"first"))
+        assert wire.response().body == b"first"
+        wire.send(head("/second"))
+        assert origin.head().start[1] == "/second"
+        origin.send("HTTP/1.1 103 Early Hints\r\n\r\n")
+        assert wire.head().status == 103
+        origin.close()
+        assert wire.response().status == 502
+
+
+def test_a_client_over_the_limit_does_not_stay(egretd):
+    proxy = egretd(ACL, config={"proxy": {"max-connections": 1}})
+    with proxy.wire() as first:
+        assert first.get("http://denied/").status == 403
+        with proxy.wire() as second:
+            answer = second.get("http://denied/")
+            assert answer.status == 503
+            assert answer.get("Connection") == "close"
+            assert second.ended()
+
+
+@pytest.mark.parametrize("ender", ("client", "origin"))
+@pytest.mark.parametrize("finished", (False, True))
+def test_the_log_says_which_side_of_a_tunnel_failed(world, egretd, ender, finished):
+    proxy = egretd(ACL, config={"log": {"access-log": "access.log"}})
+    with Listener(world.partner1, 7001) as far, proxy.wire() as wire:
+        assert wire.connect("partner1.test:7001").status == 200
+        origin = far.accept()
+        if finished:
+            (origin if ender == "client" else wire).finish()
+            assert (wire if ender == "client" else origin).ended()
+        (wire if ender == "client" else origin).reset()
+        assert proxy.records(1)[0]["end"] == ender + "-gone"
+        origin.close()
