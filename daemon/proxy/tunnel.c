@@ -67,16 +67,22 @@ static int wanted(const struct conn *conn, const struct pump *from, bool from_en
 	return events;
 }
 
-/* One direction.  False when a side failed.  `last`: the other direction has ended, so that the
- * close that follows says it all. */
+static enum ending gone(const struct tunnel *t, const struct conn *conn)
+{
+	return conn == &t->client ? ENDING_CLIENT_GONE : ENDING_ORIGIN_GONE;
+}
+
+/* One direction.  False when it failed; *why says how the tunnel ends then.  `last`: the other
+ * direction has ended, so that the close that follows says it all. */
 static bool carry(struct tunnel *t, struct pump *pump, struct conn *from, struct conn *to,
-	bool *ended, bool last, uint64_t *moved)
+	bool *ended, bool last, uint64_t *moved, enum ending *why)
 {
 	int error;
 
 	if (*ended)
 		return true;
 	error = conn_send(to, &t->worker->buffers);
+	*why = gone(t, to);
 	if (error)
 		return error == -EAGAIN;
 	switch (pump_step(pump, &t->worker->pipes, from, to, moved)) {
@@ -89,9 +95,13 @@ static bool carry(struct tunnel *t, struct pump *pump, struct conn *from, struct
 	case PUMP_BUSY:
 		return true;
 	case PUMP_FROM_FAILED:
+		*why = gone(t, from);
+		return false;
 	case PUMP_TO_FAILED:
+		return false;
 	case PUMP_NO_PIPE:
-		break;
+		*why = ENDING_FULL;
+		return false;
 	}
 	return false;
 }
@@ -100,15 +110,13 @@ static void drive(struct tunnel *t)
 {
 	struct worker *w = t->worker;
 	uint64_t before = t->record.from_client + t->record.to_client;
+	enum ending why;
 
 	if (!carry(t, &t->to_origin, &t->client, &t->origin, &t->to_origin_ended,
-		    t->to_client_ended, &t->record.from_client)) {
-		abort_both(t, t->origin.eof ? ENDING_ORIGIN_GONE : ENDING_CLIENT_GONE);
-		return;
-	}
-	if (!carry(t, &t->to_client, &t->origin, &t->client, &t->to_client_ended,
-		    t->to_origin_ended, &t->record.to_client)) {
-		abort_both(t, t->client.eof ? ENDING_CLIENT_GONE : ENDING_ORIGIN_GONE);
+		    t->to_client_ended, &t->record.from_client, &why) ||
+		!carry(t, &t->to_client, &t->origin, &t->client, &t->to_client_ended,
+			t->to_origin_ended, &t->record.to_client, &why)) {
+		abort_both(t, why);
 		return;
 	}
 	if (t->to_origin_ended && t->to_client_ended) {
