@@ -67,6 +67,7 @@ static void destroy(struct client *c)
 {
 	struct worker *w = c->worker;
 	bool is_tunnel = c->conn.fd < 0;
+	enum listener_kind kind = c->kind;
 
 	exchange_free(c);
 	ev_timer_stop(w->loop, &c->timer);
@@ -77,7 +78,7 @@ static void destroy(struct client *c)
 	metrics_client(w->metrics, -1);
 	free(c);
 	if (!is_tunnel)
-		worker_connection_closed(w);
+		worker_connection_closed(w, kind);
 }
 
 enum next client_enter(struct client *c, enum client_state state, double timeout)

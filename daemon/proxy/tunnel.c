@@ -42,7 +42,7 @@ static void destroy(struct tunnel *t, enum ending ending)
 	w->n_tunnels--;
 	generation_put(t->generation);
 	free(t);
-	worker_connection_closed(w);
+	worker_connection_closed(w, LISTENER_PROXY);
 }
 
 /* A tunnel that did not end well is reset, so that no side takes the cut for the end. */

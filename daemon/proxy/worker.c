@@ -69,9 +69,10 @@ static void end_if_drained(struct worker *w)
 		ev_break(w->loop, EVBREAK_ALL);
 }
 
-void worker_connection_closed(struct worker *w)
+void worker_connection_closed(struct worker *w, enum listener_kind kind)
 {
-	atomic_fetch_sub_explicit(&w->shared->clients, 1, memory_order_relaxed);
+	if (kind == LISTENER_PROXY)
+		atomic_fetch_sub_explicit(&w->shared->clients, 1, memory_order_relaxed);
 	end_if_drained(w);
 }
 
@@ -103,8 +104,10 @@ static void on_retry_accept(struct ev_loop *loop, ev_timer *timer, int revents)
 static void accepted(struct worker *w, int fd, const struct sockaddr *sa, enum listener_kind kind)
 {
 	size_t max = worker_config(w)->max_connections;
-	size_t n = atomic_fetch_add_explicit(&w->shared->clients, 1, memory_order_relaxed);
-	bool over = kind == LISTENER_PROXY && n >= max;
+	size_t n = kind == LISTENER_PROXY
+			   ? atomic_fetch_add_explicit(&w->shared->clients, 1, memory_order_relaxed)
+			   : 0;
+	bool over = n >= max;
 	struct endpoint at;
 
 	metrics_accepted(w->metrics);
@@ -112,11 +115,11 @@ static void accepted(struct worker *w, int fd, const struct sockaddr *sa, enum l
 		metrics_refused(w->metrics);
 	if (!endpoint_from_sockaddr(&at, sa) || (over && n >= max + TOLD)) {
 		close(fd);
-		worker_connection_closed(w);
+		worker_connection_closed(w, kind);
 		return;
 	}
 	if (!client_new(w, fd, &at, kind, over))
-		worker_connection_closed(w);
+		worker_connection_closed(w, kind);
 }
 
 /* Accepts as many as came last time, so that a lone connection does not cost a second, failing call

@@ -26,7 +26,7 @@
 /* What all workers and the main thread see. */
 struct shared {
 	struct limits *limits;
-	atomic_size_t clients; /* connections of clients, tunnels included */
+	atomic_size_t clients; /* connections of clients, tunnels included; not the admin page's */
 
 	pthread_mutex_t lock; /* over the rest */
 	struct generation *generation; /* what workers should follow */
@@ -97,4 +97,4 @@ struct head_limits worker_head_limits(const struct worker *worker);
 
 /* A client or a tunnel of this worker is over: counts, writes the access log. */
 void worker_record(struct worker *worker, const struct record *record);
-void worker_connection_closed(struct worker *worker);
+void worker_connection_closed(struct worker *worker, enum listener_kind kind);
