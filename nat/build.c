@@ -117,8 +117,8 @@ struct plan_range build_range_of(const struct cidr *cidr)
 	return range;
 }
 
-void build_cidrs(struct build *b, struct plan_set *set, const struct cidr *cidrs, size_t n,
-	unsigned version)
+void build_cidrs(
+	struct build *b, struct plan_set *set, const struct cidr *cidrs, size_t n, unsigned version)
 {
 	for (size_t i = 0; i < n; i++) {
 		struct plan_range range = build_range_of(&cidrs[i]);
@@ -146,8 +146,8 @@ bool build_previous(struct addr *addr)
 
 static int by_first(const void *a, const void *b)
 {
-	return memcmp(&((const struct plan_range *)a)->first, &((const struct plan_range *)b)->first,
-		sizeof(struct addr));
+	return memcmp(&((const struct plan_range *)a)->first,
+		&((const struct plan_range *)b)->first, sizeof(struct addr));
 }
 
 /* Does `next` begin inside `range` or right behind it, with the same meaning? */
@@ -285,7 +285,8 @@ drop:
 	return NULL;
 }
 
-static bool same_rules(const struct plan_chain *chain, const struct plan_rule *const *rules, size_t n)
+static bool same_rules(
+	const struct plan_chain *chain, const struct plan_rule *const *rules, size_t n)
 {
 	if (!chain || chain->n_rules != n)
 		return false;
@@ -295,8 +296,8 @@ static bool same_rules(const struct plan_chain *chain, const struct plan_rule *c
 	return true;
 }
 
-const char *build_share_chain(struct build *b, const char *prefix,
-	const struct plan_rule *const *rules, size_t n)
+const char *build_share_chain(
+	struct build *b, const char *prefix, const struct plan_rule *const *rules, size_t n)
 {
 	const struct named *known;
 	struct plan_chain *chain;

@@ -44,8 +44,8 @@ void build_set_drop(struct plan_set *scratch);
 /* A scratch set becomes the shared one with these ranges.
  * Returns the name. */
 const char *build_share_set(struct build *b, struct plan_set *scratch, const char *prefix);
-const char *build_share_chain(struct build *b, const char *prefix,
-	const struct plan_rule *const *rules, size_t n);
+const char *build_share_chain(
+	struct build *b, const char *prefix, const struct plan_rule *const *rules, size_t n);
 
 /* The first and the last address of a network. */
 struct plan_range build_range_of(const struct cidr *cidr);

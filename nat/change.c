@@ -47,8 +47,8 @@ static bool is_wanted(const char *const *names, size_t n, const char *name)
 }
 
 /* A message that names one thing of the table: what is deleted or flushed needs no more. */
-static void put_name(struct change *c, uint16_t type, const char *what, uint16_t attr,
-	const char *name)
+static void put_name(
+	struct change *c, uint16_t type, const char *what, uint16_t attr, const char *name)
 {
 	struct label label = {what, name ? name : c->plan->table, NULL};
 	struct nlmsghdr *message = batch_open(c->batch, type, 0, &label);
@@ -216,6 +216,14 @@ static void add_range(struct elements *e, const struct plan_range *range)
 		put_element(e, &end, true, NULL);
 }
 
+/* Which of two ranges comes first; NULL is behind the last. */
+static int place(const struct state_range *have, const struct plan_range *want)
+{
+	if (!have || !want)
+		return have ? -1 : 1;
+	return memcmp(&have->range.first, &want->first, sizeof(want->first));
+}
+
 /* Walks both sorted lists: deletes what only the kernel has, or adds what only the plan has. */
 static void put_ranges(struct change *c, const struct plan_set *set, uint16_t type)
 {
@@ -226,8 +234,7 @@ static void put_ranges(struct change *c, const struct plan_set *set, uint16_t ty
 	while (i < n || j < set->n_ranges) {
 		const struct state_range *have = i < n ? &now->ranges[i] : NULL;
 		const struct plan_range *want = j < set->n_ranges ? &set->ranges[j] : NULL;
-		int order = !have ? 1 : !want ? -1 :
-			memcmp(&have->range.first, &want->first, sizeof(want->first));
+		int order = place(have, want);
 		bool same = order == 0 && same_range(&have->range, want);
 
 		if (order <= 0 && !same && type == NFT_MSG_DELSETELEM)
@@ -245,7 +252,8 @@ static void put_matches(struct rule *r, const struct plan_rule *rule)
 	uint8_t v = rule->version;
 
 	if (rule->established)
-		rule_ct_state(r, NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_RELATED));
+		rule_ct_state(
+			r, NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_RELATED));
 	if (rule->from || rule->except || rule->action == PLAN_MAP)
 		rule_nfproto(r, v == 4 ? NFPROTO_IPV4 : NFPROTO_IPV6);
 	if (rule->from)
@@ -401,8 +409,9 @@ static void put_differences(struct change *c)
 
 static bool set_fits(const struct plan_set *set, const struct state_set *now)
 {
-	return !now || (now->flags == flags_of(set) && now->key_type == plan_keys[set->key].number &&
-			       (!set->map || now->data_type == NFT_DATA_VERDICT));
+	return !now ||
+	       (now->flags == flags_of(set) && now->key_type == plan_keys[set->key].number &&
+		       (!set->map || now->data_type == NFT_DATA_VERDICT));
 }
 
 static bool chain_fits(const struct plan_chain *chain, const struct state_chain *now)

@@ -20,9 +20,9 @@
 /* What one section does to packets for its networks. */
 struct step {
 	bool partner, report;
-	bool never;  /* no pod of this version is in `from` */
-	bool always; /* fits every packet */
-	struct plan_rule source, pass; /* in postrouting and in forward */
+	bool never;                            /* no pod of this version is in `from` */
+	bool always;                           /* fits every packet */
+	struct plan_rule source, pass;         /* in postrouting and in forward */
 	struct plan_rule any_source, any_pass; /* the same for every packet: for report mode */
 };
 
@@ -47,7 +47,7 @@ struct classes {
 	size_t *active; /* the sections on the stack, in file order */
 	const struct plan_rule **source, **pass;
 	struct addr at; /* the walk has come to here */
-	bool end;	/* behind the last address of all */
+	bool end;       /* behind the last address of all */
 };
 
 static bool is_version(const struct classes *c, const struct cidr *cidr)
@@ -98,8 +98,8 @@ static void match_from(struct classes *c, const struct section *s, struct step *
 	build_set_finish(from);
 	step->never = from->n_ranges == 0;
 	if (!step->never && !covers_pods(c, from)) {
-		step->source.from = build_share_set(
-			c->build, from, c->version == 4 ? "from4" : "from6");
+		step->source.from =
+			build_share_set(c->build, from, c->version == 4 ? "from4" : "from6");
 		return;
 	}
 	build_set_drop(from);
@@ -257,8 +257,8 @@ static void add_class(struct classes *c, struct plan_set *map, const char *prefi
 	const struct plan_rule *const *rules, size_t n, const struct addr *last)
 {
 	if (n > 0)
-		build_range(c->build, map, &c->at, last,
-			build_share_chain(c->build, prefix, rules, n));
+		build_range(
+			c->build, map, &c->at, last, build_share_chain(c->build, prefix, rules, n));
 }
 
 /* The range from where the walk is to `last` has the class of the sections on the stack. */
@@ -362,8 +362,12 @@ void classes_compile(struct build *b, const struct policy *policy, const struct 
 	struct plan_set *blocks)
 {
 	size_t n = policy_n_sections(policy);
-	struct classes c = {.build = b, .pods = pods, .egress = egress,
-		.version = version, .partners = partners, .blocks = blocks,
+	struct classes c = {.build = b,
+		.pods = pods,
+		.egress = egress,
+		.version = version,
+		.partners = partners,
+		.blocks = blocks,
 		.steps = calloc(n + 1, sizeof(*c.steps))};
 	bool ok = c.steps && !b->failed;
 

@@ -97,8 +97,8 @@ static int on_route(const struct nlmsghdr *message, void *arg)
 	return MNL_CB_OK;
 }
 
-static int find_default(struct mnl_socket *socket, uint8_t family, uint32_t device,
-	struct route *route)
+static int find_default(
+	struct mnl_socket *socket, uint8_t family, uint32_t device, struct route *route)
 {
 	int error = -EINTR;
 
@@ -135,7 +135,7 @@ static int on_source(const struct nlmsghdr *message, void *arg)
 /* Which source the kernel would take through the route's device.  No answer: none. */
 static void ask_source(struct mnl_socket *socket, uint8_t family, struct route *route)
 {
-	static const uint8_t outside4[4] = {192, 0, 2, 1};		      /* RFC 5737 */
+	static const uint8_t outside4[4] = {192, 0, 2, 1};                      /* RFC 5737 */
 	static const uint8_t outside6[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 1}; /* RFC 3849 */
 	_Alignas(struct nlmsghdr) char request[256] = {0};
 	struct nlmsghdr *message = mnl_nlmsg_put_header(request);
@@ -200,7 +200,7 @@ struct local_search {
 	bool found;
 };
 
-/* IFA_LOCAL is the own address; without one, IFA_ADDRESS is.  (With both, that is the other end.) */
+/* IFA_LOCAL is the own address; without one, IFA_ADDRESS is.  (With both, that is the peer.) */
 static int on_address(const struct nlmsghdr *message, void *arg)
 {
 	struct local_search *search = arg;

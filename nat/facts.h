@@ -8,14 +8,14 @@
 #include "base/error.h"
 
 struct nat_facts {
-	char device[16];      /* of the default route; "" when there is none */
+	char device[16];       /* of the default route; "" when there is none */
 	struct addr egress[2]; /* its IPv4 and IPv6 source address, as far as there is one */
 	size_t n_egress;
 };
 
-/* Asks the kernel (rtnetlink, no privilege) for the default routes of both versions; `device` NULL: whichever carries
- * them, else only routes and addresses of that device.  -ENODEV when a named device is not there.  A node without
- * a default route has no facts: 0 and n_egress 0. */
+/* Asks the kernel (rtnetlink, no privilege) for the default routes of both versions; `device` NULL:
+ * whichever carries them, else only routes and addresses of that device.  -ENODEV when a named
+ * device is not there.  A node without a default route has no facts: 0 and n_egress 0. */
 int nat_facts(struct nat_facts *facts, const char *device, struct error *e) WARN_UNUSED;
 
 /* Is the address on some interface of this node? */

@@ -20,9 +20,9 @@
 #include <time.h>
 
 #define MESSAGE_ROOM (128 * 1024) /* 64 KiB and what libnftnl puts around */
-#define ACK_ROOM 1024		  /* the kernel counts a queued acknowledgement as about 768 bytes */
+#define ACK_ROOM 1024 /* the kernel counts a queued acknowledgement as about 768 bytes */
 #define READ_ROOM (64 * 1024)
-#define FIRST_OF_BATCH (1U << 30)  /* sequence numbers below are of questions */
+#define FIRST_OF_BATCH (1U << 30) /* sequence numbers below are of questions */
 #define LARGEST_BUFFER (1 << 30)
 
 int netlink_open(int protocol, struct mnl_socket **out, struct error *e)
@@ -212,8 +212,8 @@ static int refusal(const struct batch *b, uint32_t sequence, int code, struct er
 }
 
 /* Looks at the acknowledgements in a buffer.  0, or the first refusal. */
-static int take_acks(const struct batch *b, const char *buffer, ssize_t n, uint32_t *acks,
-	struct error *e)
+static int take_acks(
+	const struct batch *b, const char *buffer, ssize_t n, uint32_t *acks, struct error *e)
 {
 	const struct nlmsghdr *message = (const struct nlmsghdr *)buffer;
 	int left = (int)n, code;
@@ -267,8 +267,8 @@ int batch_commit(struct batch *b, struct mnl_socket *socket, struct error *e)
 	put_edge(b, NFNL_MSG_BATCH_END, 0);
 	make_room(fd, b->used, b->n_labels);
 	do
-		sent = sendto(fd, b->bytes, b->used, 0, (const struct sockaddr *)&kernel,
-			sizeof(kernel));
+		sent = sendto(
+			fd, b->bytes, b->used, 0, (const struct sockaddr *)&kernel, sizeof(kernel));
 	while (sent < 0 && errno == EINTR);
 	if (sent < 0)
 		error = error_set(e, -errno, "nftables transaction of %zu bytes: %s", b->used,

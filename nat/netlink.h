@@ -12,14 +12,14 @@
 #include "base/check.h"
 #include "base/error.h"
 
-/* A socket of `protocol` (NETLINK_NETFILTER, NETLINK_ROUTE), for mnl_socket_close().  0 or -errno. */
+/* A socket of `protocol` (NETLINK_ROUTE ...) for mnl_socket_close().  0 or -errno. */
 int netlink_open(int protocol, struct mnl_socket **socket, struct error *e) WARN_UNUSED;
 
 /* Sends the request, whose sequence number is set here, and calls `each` for every answer; `each`
  * returns MNL_CB_OK or MNL_CB_ERROR with errno.  0, or -errno without text: -EINTR when a dump was
  * torn by a change meanwhile. */
-int netlink_ask(struct mnl_socket *socket, struct nlmsghdr *request, mnl_cb_t each, void *arg)
-	WARN_UNUSED;
+int netlink_ask(
+	struct mnl_socket *socket, struct nlmsghdr *request, mnl_cb_t each, void *arg) WARN_UNUSED;
 
 /* What a message of a batch is about: "add rule", "postrouting", "ip saddr ...". */
 struct label {
@@ -47,6 +47,7 @@ struct nlmsghdr *batch_open(
 void batch_close(struct batch *b);
 bool batch_is_empty(const struct batch *b);
 
-/* Sends the whole and reads all acknowledgements.  0 or -errno with the label and the kernel's reason.
- * -ERESTART: another generation.  -ENOBUFS: acknowledgements were lost, the outcome is unknown. */
+/* Sends the whole and reads all acknowledgements.  0 or -errno with the label and the kernel's
+ * reason. -ERESTART: another generation.  -ENOBUFS: acknowledgements were lost, the outcome is
+ * unknown. */
 int batch_commit(struct batch *b, struct mnl_socket *socket, struct error *e) WARN_UNUSED;

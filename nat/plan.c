@@ -54,7 +54,8 @@ static void plan_version(struct build *b, const struct policy *policy,
 	const struct addr *egress = egress_of(facts, version);
 	struct plan_set *pods = build_set(b, version == 4 ? "pods4" : "pods6", key, false);
 	struct plan_set *exclude = build_set(b, version == 4 ? "exclude4" : "exclude6", key, false);
-	struct plan_set *partners = build_set(b, version == 4 ? "partners4" : "partners6", key, true);
+	struct plan_set *partners =
+		build_set(b, version == 4 ? "partners4" : "partners6", key, true);
 	struct plan_set *blocks = build_set(b, version == 4 ? "blocks4" : "blocks6", key, true);
 	struct plan_rule rule = {.version = version, .action = PLAN_MAP};
 

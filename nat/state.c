@@ -22,6 +22,8 @@
 #include "nat/build.h"
 #include "nat/rule.h"
 
+#define ATTEMPTS 20 /* of one dump */
+
 /* One element as it is dumped. */
 struct element {
 	struct addr key;
@@ -222,8 +224,8 @@ static bool take_element(struct load *load, const struct nlattr *nest)
 {
 	const struct nlattr *key = inside(inside(nest, NFTA_SET_ELEM_KEY), NFTA_DATA_VALUE);
 	const struct nlattr *flags = inside(nest, NFTA_SET_ELEM_FLAGS);
-	struct element *e = append((void **)&load->elements, &load->n_elements,
-		&load->elements_room, sizeof(*e));
+	struct element *e = append(
+		(void **)&load->elements, &load->n_elements, &load->elements_room, sizeof(*e));
 
 	if (!e)
 		return false;
@@ -290,19 +292,72 @@ static bool pair_elements(struct load *load, struct state_set *set)
 	return true;
 }
 
-/* Sends a dump (or, with `flags` 0, a question for one) of family inet with at most two names. */
-static int ask(struct load *load, uint16_t type, uint16_t flags, uint16_t attr, const char *name,
-	uint16_t attr2, const char *name2, mnl_cb_t each)
+/* Asks about the table, or one set of it. */
+static int ask(struct load *load, uint16_t type, uint16_t flags, const char *set, mnl_cb_t each)
 {
-	_Alignas(struct nlmsghdr) char request[2048] = {0};
-	struct nlmsghdr *message = nftnl_nlmsg_build_hdr(request, type,
-		type == NFT_MSG_GETGEN ? AF_UNSPEC : NFPROTO_INET, flags, 0);
+	_Alignas(struct nlmsghdr) char request[1024] = {0};
+	struct nlmsghdr *message = nftnl_nlmsg_build_hdr(
+		request, type, type == NFT_MSG_GETGEN ? AF_UNSPEC : NFPROTO_INET, flags, 0);
 
-	if (name)
-		mnl_attr_put_strz(message, attr, name);
-	if (name2)
-		mnl_attr_put_strz(message, attr2, name2);
+	if (type != NFT_MSG_GETGEN)
+		mnl_attr_put_strz(message, NFTA_TABLE_NAME, load->table); /* 1 in every message */
+	if (set)
+		mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET, set);
 	return netlink_ask(load->socket, message, each, load);
+}
+
+static void forget_rules(struct load *load)
+{
+	for (size_t i = 0; i < load->state->n_chains; i++) {
+		struct state_chain *c = &load->state->chains[i];
+
+		while (c->n_rules > 0)
+			free(c->rules[--c->n_rules]);
+	}
+}
+
+static void forget_chains(struct load *load)
+{
+	struct state *s = load->state;
+
+	forget_rules(load);
+	while (s->n_chains > 0) {
+		struct state_chain *c = &s->chains[--s->n_chains];
+
+		free(c->rules);
+		free(c->type);
+		free(c->name);
+	}
+}
+
+static void forget_sets(struct load *load)
+{
+	struct state *s = load->state;
+
+	while (s->n_sets > 0) {
+		free(s->sets[--s->n_sets].name);
+		free(s->sets[s->n_sets].ranges);
+	}
+}
+
+static void forget_elements(struct load *load)
+{
+	load->n_elements = 0;
+}
+
+/* A dump is torn when anybody changes any table meanwhile: what came is forgotten and asked for
+ * again, each dump for itself, so that a busy neighbour cannot hold up a long row of them for ever.
+ */
+static int dump(struct load *load, uint16_t type, const char *set, mnl_cb_t each,
+	void (*forget)(struct load *))
+{
+	int error = -EINTR;
+
+	for (int i = 0; i < ATTEMPTS && error == -EINTR; i++) {
+		forget(load);
+		error = ask(load, type, NLM_F_DUMP, set, each);
+	}
+	return error;
 }
 
 static size_t key_size_of(const struct state_set *set)
@@ -318,12 +373,10 @@ static int load_elements(struct load *load, struct state_set *set)
 {
 	int error;
 
-	load->n_elements = 0;
 	load->key_size = key_size_of(set);
 	if (load->key_size == 0)
 		return 0;
-	error = ask(load, NFT_MSG_GETSETELEM, NLM_F_DUMP, NFTA_SET_ELEM_LIST_TABLE, load->table,
-		NFTA_SET_ELEM_LIST_SET, set->name, on_elements);
+	error = dump(load, NFT_MSG_GETSETELEM, set->name, on_elements, forget_elements);
 	if (error)
 		return error;
 	return pair_elements(load, set) ? 0 : -ENOMEM;
@@ -332,23 +385,22 @@ static int load_elements(struct load *load, struct state_set *set)
 static int load_table(struct load *load)
 {
 	struct state *s = load->state;
-	int error = ask(load, NFT_MSG_GETGEN, 0, 0, NULL, 0, NULL, on_generation);
+	int error = ask(load, NFT_MSG_GETGEN, 0, NULL, on_generation);
 
 	if (error)
 		return error;
-	error = ask(load, NFT_MSG_GETTABLE, 0, NFTA_TABLE_NAME, load->table, 0, NULL, on_table);
+	error = ask(load, NFT_MSG_GETTABLE, 0, NULL, on_table);
 	if (error)
 		return error == -ENOENT ? 0 : error;
-	error = ask(load, NFT_MSG_GETCHAIN, NLM_F_DUMP, 0, NULL, 0, NULL, on_chain);
+	error = dump(load, NFT_MSG_GETCHAIN, NULL, on_chain, forget_chains);
 	if (error)
 		return error;
 	if (s->n_chains > 0)
 		qsort(s->chains, s->n_chains, sizeof(*s->chains), by_name);
-	error = ask(load, NFT_MSG_GETRULE, NLM_F_DUMP, NFTA_RULE_TABLE, load->table, 0, NULL,
-		on_rule);
+	error = dump(load, NFT_MSG_GETRULE, NULL, on_rule, forget_rules);
 	if (error)
 		return error;
-	error = ask(load, NFT_MSG_GETSET, NLM_F_DUMP, NFTA_SET_TABLE, load->table, 0, NULL, on_set);
+	error = dump(load, NFT_MSG_GETSET, NULL, on_set, forget_sets);
 	if (s->n_sets > 0)
 		qsort(s->sets, s->n_sets, sizeof(*s->sets), by_name);
 	for (size_t i = 0; !error && i < s->n_sets; i++)
@@ -371,19 +423,10 @@ int state_load(struct state *state, struct mnl_socket *socket, const char *table
 
 void state_fini(struct state *state)
 {
-	for (size_t i = 0; i < state->n_sets; i++) {
-		free(state->sets[i].name);
-		free(state->sets[i].ranges);
-	}
-	for (size_t i = 0; i < state->n_chains; i++) {
-		struct state_chain *c = &state->chains[i];
+	struct load load = {.state = state};
 
-		for (size_t j = 0; j < c->n_rules; j++)
-			free(c->rules[j]);
-		free(c->rules);
-		free(c->type);
-		free(c->name);
-	}
+	forget_chains(&load);
+	forget_sets(&load);
 	free(state->sets);
 	free(state->chains);
 	*state = (struct state){0};

@@ -7,8 +7,8 @@
 #include "nat/plan.h"
 
 struct state_range {
-	struct plan_range range; /* `jump`: a chain's name, "" for any other verdict, NULL in a set */
-	bool ended;		 /* an end element stands behind it */
+	struct plan_range range; /* `jump`: a chain's name, "": another verdict, NULL: a set */
+	bool ended;              /* an end element stands behind it */
 };
 
 struct state_set {
@@ -39,8 +39,8 @@ struct state {
 
 /* Reads the table.  0, -EINTR when it changed meanwhile (read it again), -errno with `e` set.
  * state_fini() in every case. */
-int state_load(struct state *state, struct mnl_socket *socket, const char *table, struct error *e)
-	WARN_UNUSED;
+int state_load(struct state *state, struct mnl_socket *socket, const char *table,
+	struct error *e) WARN_UNUSED;
 void state_fini(struct state *state);
 
 /* NULL when there is none. */

@@ -45,7 +45,8 @@ static uint32_t generation_behind(uint32_t generation)
 static void remember_generation(uint32_t bound_to)
 {
 	if (bound_to)
-		own_generations[n_own_generations++ % OWN_GENERATIONS] = generation_behind(bound_to);
+		own_generations[n_own_generations++ % OWN_GENERATIONS] =
+			generation_behind(bound_to);
 }
 
 static bool is_own_generation(uint32_t generation)
@@ -170,7 +171,8 @@ int table_remove(const char *table, struct error *e)
 
 int table_monitor_open(struct error *e)
 {
-	const struct sockaddr_nl any = {.nl_family = AF_NETLINK}; /* unbound, it would hear nothing */
+	/* Unbound, it would hear nothing. */
+	const struct sockaddr_nl any = {.nl_family = AF_NETLINK};
 	const int group = NFNLGRP_NFTABLES, room = MONITOR_ROOM;
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_NETFILTER);
 	int error;
@@ -191,7 +193,7 @@ int table_monitor_open(struct error *e)
 /* What has been seen of a transaction that is not complete yet. */
 struct watch {
 	const char *table;
-	bool touched;  /* by the transaction at hand */
+	bool touched; /* by the transaction at hand */
 	bool by_others;
 };
 

@@ -10,12 +10,13 @@ static const struct {
 	const char *found, *egress[2];
 } cases[] = {
 	{"no default route", "", NULL, "", {NULL}},
-	{"both versions", "ip route add default via 203.0.113.254; ip route add default via 2001:db8:1::fe",
+	{"both versions",
+		"ip route add default via 203.0.113.254; ip route add default via 2001:db8:1::fe",
 		NULL, "out", {"203.0.113.1", "2001:db8:1::1"}},
 	{"IPv4 alone", "ip route add default via 203.0.113.254", NULL, "out", {"203.0.113.1"}},
 	{"IPv6 alone", "ip route add default via 2001:db8:1::fe", NULL, "out", {"2001:db8:1::1"}},
-	{"a preferred source", "ip route add default via 203.0.113.254 src 203.0.113.2", NULL, "out",
-		{"203.0.113.2"}},
+	{"a preferred source", "ip route add default via 203.0.113.254 src 203.0.113.2", NULL,
+		"out", {"203.0.113.2"}},
 	{"the lowest metric",
 		"ip route add default via 198.51.100.254 metric 200;"
 		" ip route add default via 203.0.113.254 metric 100",
@@ -24,18 +25,18 @@ static const struct {
 		"ip route add default via 198.51.100.254 metric 200;"
 		" ip route add default via 203.0.113.254 metric 100",
 		"second", "second", {"198.51.100.1"}},
-	{"a named device without default route", "ip route add default via 203.0.113.254", "second", "",
-		{NULL}},
+	{"a named device without default route", "ip route add default via 203.0.113.254", "second",
+		"", {NULL}},
 	{"several ways",
-		"ip route add default nexthop via 198.51.100.254 nexthop via 203.0.113.254",
-		NULL, "second", {"198.51.100.1"}},
+		"ip route add default nexthop via 198.51.100.254 nexthop via 203.0.113.254", NULL,
+		"second", {"198.51.100.1"}},
 	{"other tables and unreachable routes do not count",
 		"ip route add default via 203.0.113.254 table 7;"
 		" ip route add unreachable default; ip -6 route add unreachable default",
 		NULL, "", {NULL}},
 	{"a link-local address is no egress address",
-		"ip addr flush dev out scope global; ip -6 route add default via fe80::1 dev out", NULL,
-		"out", {NULL}},
+		"ip addr flush dev out scope global; ip -6 route add default via fe80::1 dev out",
+		NULL, "out", {NULL}},
 	{"an address that is not preferred is not taken",
 		"ip addr add 2001:db8:1::9/128 dev out nodad preferred_lft 0;"
 		" ip route add default via 2001:db8:1::fe",
@@ -46,11 +47,13 @@ static void make_node(const char *setup)
 {
 	enter_new_namespace();
 	run("sysctl -qw net.ipv6.conf.default.accept_dad=0; ip link set lo up;"
-	    " ip link add out type veth peer name outside; ip link set out up; ip link set outside up;"
+	    " ip link add out type veth peer name outside; ip link set out up; ip link set outside "
+	    "up;"
 	    " ip link add second type veth peer name beside; ip link set second up;"
 	    " ip link set beside up;"
 	    " ip addr add 203.0.113.1/24 dev out; ip addr add 203.0.113.2/24 dev out;"
-	    " ip addr add 2001:db8:1::1/64 dev out nodad; ip addr add 198.51.100.1/24 dev second; %s",
+	    " ip addr add 2001:db8:1::1/64 dev out nodad; ip addr add 198.51.100.1/24 dev second; "
+	    "%s",
 		setup);
 }
 

@@ -78,7 +78,8 @@ static inline struct plan *plan_for(const struct policy *policy, const struct no
 {
 	struct cidr pods[3], exclude[3];
 	struct addr egress[3];
-	struct plan_facts facts = {.table = "egret", .pods = pods, .exclude = exclude, .egress = egress};
+	struct plan_facts facts = {
+		.table = "egret", .pods = pods, .exclude = exclude, .egress = egress};
 	struct plan *plan;
 
 	facts.n_pods = cidrs_of(node->pods, pods);
@@ -161,7 +162,8 @@ static inline int nft_takes(const char *options, const char *text)
 	return pclose(out);
 }
 
-/* Moves this process to a network namespace of its own.  Without the privilege the test is skipped. */
+/* Moves this process to a network namespace of its own.  Without the privilege the test is skipped.
+ */
 static inline void enter_new_namespace(void)
 {
 	if (unshare(CLONE_NEWNET) == 0)

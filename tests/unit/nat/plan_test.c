@@ -161,8 +161,8 @@ static bool rule_fits(const struct plan *plan, const struct plan_rule *rule, con
 }
 
 /* Walks a chain as the kernel would; true when a rule decided. */
-static bool walk(const struct plan *plan, const char *chain_name, const struct packet *p,
-	struct fate *fate)
+static bool walk(
+	const struct plan *plan, const char *chain_name, const struct packet *p, struct fate *fate)
 {
 	const struct plan_chain *chain = chain_named(plan, chain_name);
 	const struct plan_range *range;

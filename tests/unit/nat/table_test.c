@@ -182,7 +182,8 @@ static void whatever_somebody_else_does_is_seen_and_undone(void **state)
 	wanted = listed();
 	for (size_t i = 0; i < COUNT_OF(interferences); i++) {
 		run("CLASS=$(nft list map inet egret partners4 | grep -o 'to_[0-9a-f]*' | head -1);"
-		    " %s 2>&1", interferences[i]);
+		    " %s 2>&1",
+			interferences[i]);
 		if (matches(plan) != 0)
 			fail_msg("not seen: %s", interferences[i]);
 		apply(plan);
@@ -315,8 +316,10 @@ static void applies_while_a_neighbour_changes_its_rules_all_the_time(void **stat
 	if (pid == 0) {
 		execlp("sh", "sh", "-c",
 			"i=0; while [ $i -lt 2000 ]; do i=$((i+1));"
-			" echo 'add table ip noise; add chain ip noise c; add rule ip noise c accept;"
-			" delete table ip noise'; done | nft -i >/dev/null 2>&1", NULL);
+			" echo 'add table ip noise; add chain ip noise c; add rule ip noise c "
+			"accept;"
+			" delete table ip noise'; done | nft -i >/dev/null 2>&1",
+			NULL);
 		_exit(127);
 	}
 	for (int i = 0; i < 60; i++) {
@@ -353,7 +356,8 @@ static void the_monitor_tells_others_from_us(void **state)
 	for (size_t i = 0; i < COUNT_OF(others); i++) {
 		apply(plan);
 		if (table_monitor_drain(monitor, "egret"))
-			fail_msg("taken for somebody else's: our apply before %s", others[i].command);
+			fail_msg("taken for somebody else's: our apply before %s",
+				others[i].command);
 		run("%s", others[i].command);
 		if (table_monitor_drain(monitor, "egret") != others[i].ours)
 			fail_msg("%s", others[i].command);

@@ -1,7 +1,8 @@
 /*
  * traffic_test.c - what a partner sees, with a masquerade like Flannel's in place.
  *
- *     pod 10.42.0.2, fd42::2 ── gateway 203.0.113.1, 2001:db8:1::1 ── partner, with all destinations
+ *     pod 10.42.0.2, fd42::2 ── gateway 203.0.113.1, 2001:db8:1::1 ── partner, with all
+ * destinations
  *
  * The three namespaces are held by file descriptors of this process only, so they and all in
  * them are gone when it ends, however it ends.
@@ -73,7 +74,8 @@ static int new_namespace(void)
 /* A veth between the namespace we are in (`here`) and another. */
 static void link_to(int other, const char *here, const char *there)
 {
-	run("ip link add %s type veth peer name %s netns /proc/%d/fd/%d", here, there, getpid(), other);
+	run("ip link add %s type veth peer name %s netns /proc/%d/fd/%d", here, there, getpid(),
+		other);
 	run("ip link set %s up", here);
 }
 
@@ -268,15 +270,15 @@ static void a_partner_sees_its_egress_address(void **state)
 		uint16_t port;
 		const char *source;
 	} cases[] = {
-		{"8.8.8.8", 443, "203.0.113.9"},	     /* the gateway's */
+		{"8.8.8.8", 443, "203.0.113.9"}, /* the gateway's */
 		{"2001:db8:8::8", 443, "2001:db8:1::9"},
-		{"198.51.100.7", 443, "203.0.113.10"},	     /* the partner's own */
+		{"198.51.100.7", 443, "203.0.113.10"}, /* the partner's own */
 		{"2001:db8:5::7", 443, "2001:db8:1::10"},
-		{"198.51.100.7", 80, "203.0.113.9"},	     /* not on this port */
-		{"198.51.100.1", 443, "203.0.113.9"},	     /* an earlier partner without one */
-		{"192.0.2.7", 443, "203.0.113.9"},	     /* not from this pod */
+		{"198.51.100.7", 80, "203.0.113.9"},  /* not on this port */
+		{"198.51.100.1", 443, "203.0.113.9"}, /* an earlier partner without one */
+		{"192.0.2.7", 443, "203.0.113.9"},    /* not from this pod */
 		{"192.0.2.200", 443, "203.0.113.11"},
-		{"198.18.0.1", 443, "203.0.113.9"},	     /* a partner before the block */
+		{"198.18.0.1", 443, "203.0.113.9"}, /* a partner before the block */
 	};
 
 	(void)state;
