@@ -21,7 +21,7 @@ from world import EGRESS, NODE, PARTNER1, PARTNER2, World, sweep, wait_for  # no
 
 POLICY = """\
 [partner shop]
-hosts = partner1.test
+hosts = shop.test
 ports = 80
 rate  = 10/1m
 burst = 3
@@ -75,10 +75,10 @@ def show(demo, daemon):
     print(f"pod$ export {demo._proxy}")
 
     demo.say("Who am I, and where may I go?")
-    demo.pod(f"{curl} http://egret.internal/", "10.42.0.11", "shop", "bank")
+    demo.pod(f"{curl} http://egret.internal/", "10.42.0.11", "shop", "bank", "3 left")
 
     demo.say("An allowed request.  The partner tells the source address that it saw:")
-    demo.pod(f"{curl} http://partner1.test/whoami", EGRESS[4])
+    demo.pod(f"{curl} http://shop.test/whoami", EGRESS[4])
 
     demo.say("Another partner knows us by another address")
     demo.pod(f"{curl} http://{PARTNER2[4]}/whoami", "45.0.0.20")
@@ -91,12 +91,12 @@ def show(demo, daemon):
     demo.say("What no partner names is denied, with the reason")
     demo.pod(f"{curl} -i http://elsewhere.test/", "403 Forbidden", "Proxy-Status:",
              "elsewhere.test")
-    demo.pod(f"{curl} http://169.254.169.254/latest/meta-data/", "egret:")
+    demo.pod(f"{curl} http://169.254.169.254/latest/meta-data/", "denied")
 
     demo.say("burst = 3: one request is spent, two more pass, the next one is told when to return")
     demo.pod(f"for n in 1 2 3; do {curl} -o /dev/null -w '%{{http_code}}\\n' "
-             "http://partner1.test/whoami; done", "200\n200\n429")
-    demo.pod(f"{curl} -i http://partner1.test/whoami", "429 Too Many Requests", "Retry-After:")
+             "http://shop.test/whoami; done", "200\n200\n429")
+    demo.pod(f"{curl} -i http://shop.test/whoami", "429 Too Many Requests", "Retry-After:")
 
     demo.say("An edit of acl.ini takes effect at once")
     edit = "[partner new]\nhosts = elsewhere.test\nports = 80\n"
@@ -131,7 +131,8 @@ def main():
         clean.callback(world.remove)
         dns = Dnsmasq(world.net, directory)
         clean.callback(dns.close)
-        dns.set("elsewhere.test", PARTNER2[4])
+        dns.set("shop.test", PARTNER1[4])
+        dns.set("elsewhere.test", PARTNER1[4])
         for partner in (world.partner1, world.partner2):
             clean.callback(Origin(partner).close)
         daemon = Daemon(world, os.path.join(directory, "etc"), POLICY, nat=True)

@@ -235,7 +235,7 @@ class Daemon:
 
 
 class Curl:
-    """What curl did."""
+    """What curl did (with several URLs: at the first)."""
 
     def __init__(self, namespace, *args, proxy=None, timeout=30, body=True):
         argv = ["curl", "-sS", "--noproxy", "", "-m", str(timeout), "-w", "%{stderr}%{json}"]
@@ -245,7 +245,7 @@ class Curl:
         error, brace, info = done.stderr.decode(errors="replace").partition("{")
         self.exit = done.returncode
         self.error = error.strip()
-        self.info = json.loads(brace + info) if brace else {}
+        self.info = json.JSONDecoder().raw_decode(brace + info)[0] if brace else {}
         self.status = self.info.get("http_code", 0)
         self.connect_status = self.info.get("http_connect", 0)
         self.body = done.stdout if body else b""
@@ -282,5 +282,10 @@ def resident(pid):
     return int(status_of(pid)["VmRSS"].split()[0]) * 1024
 
 
-def descriptors(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))
+def descriptors(pid, kind="socket:"):
+    """How many are open of this kind."""
+    count = 0
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            count += os.readlink(f"/proc/{pid}/fd/{fd}").startswith(kind)
+    return count

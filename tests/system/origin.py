@@ -192,6 +192,7 @@ http {{
 	scgi_temp_path {dir}/nginx-scgi;
 	client_max_body_size 0;
 	keepalive_requests 1000000;
+	if_modified_since before;
 	server {{
 		listen 8080;
 		listen [::]:8080;

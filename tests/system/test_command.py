@@ -1,10 +1,12 @@
 """The command line: -t, -v, --remove, usage, and the shipped defaults."""
+import json
 import os
 import re
+import sys
 
 import pytest
 
-from daemon import ACL, EGRETD, ROOT
+from daemon import ACL, EGRETD, ROOT, SANITIZED
 
 
 def run(world, *args):
@@ -46,6 +48,26 @@ def test_usage_errors(world, args):
     assert len(done.stderr) < 4000
 
 
+def test_egretctl_asks_the_running_gate(world, egretd):
+    daemon = egretd(ACL)
+
+    def ctl(*args):
+        return world.gw.run(os.path.join(os.path.dirname(EGRETD), "egretctl"), "-s",
+                            daemon.path("control"), *args)
+    status = json.loads(ctl("status").stdout)
+    assert str(daemon.proxy) in json.dumps(status)
+    explained = ctl("explain", "10.42.0.11", "CONNECT", "partner1.test:443")
+    assert explained.returncode == 0
+    assert "acl.ini:2" in explained.stdout and "allow" in explained.stdout
+    assert "denied" in ctl("explain", "10.42.0.11", "GET", "http://denied.example/").stdout
+    daemon.write("acl.ini", ACL + "colour = red\n")
+    refused = ctl("reload")
+    assert refused.returncode == 1 and "colour" in refused.stdout + refused.stderr
+    daemon.write("acl.ini", ACL + "[partner two]\nhosts = two.test\n")
+    assert ctl("reload").returncode == 0
+    assert ctl("dance").returncode != 0
+
+
 def test_the_shipped_files_are_good(world):
     done = run(world, "-t", "-c", os.path.join(ROOT, "etc/egret.ini"))
     assert done.returncode == 0, done.stderr
@@ -61,6 +83,23 @@ def test_a_taken_port_is_an_error_at_start(world, egretd):
     assert f"10.42.0.1:{daemon.port}" in done.stderr
 
 
+MEASURE = """
+import resource, subprocess, sys, time
+before = time.monotonic()
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+print(time.monotonic() - before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
+"""
+
+
+def measured(daemon):
+    """Seconds and bytes that `egretd -t` takes.  (A child's peak begins as that of the process
+    that forks it, so a small one does.)"""
+    done = daemon.namespace.run(sys.executable, "-c", MEASURE, EGRETD, "-t", "-c",
+                                daemon.path("egret.ini"), check=True)
+    seconds, memory = done.stdout.split()
+    return float(seconds), int(memory)
+
+
 def test_ten_thousand_partners_load_in_a_second(egretd):
     acl = "".join(f"[partner p{n}]\nhosts = p{n}.test, *.p{n}.test\nports = 443\nrate = 10/1m\n"
                   for n in range(10_000))
@@ -68,3 +107,13 @@ def test_ten_thousand_partners_load_in_a_second(egretd):
     assert daemon.get("http://egret.internal/").status == 200
     with daemon.wire() as wire:
         assert wire.connect("partner2.test:443").status == 403
+    seconds, _ = measured(daemon)
+    assert SANITIZED or seconds < 1
+
+
+def test_a_million_hosts_load_in_three_seconds_and_150_mb(egretd):
+    hosts = "".join(f"host{n}.of-a-partner-{n % 1000}.example\n" for n in range(1_000_000))
+    daemon = egretd("[partner many]\nhosts-file = many.txt\n" + ACL, files={"many.txt": hosts},
+                    start=False)
+    seconds, memory = measured(daemon)
+    assert SANITIZED or (seconds < 3 and memory < 150_000_000), (seconds, memory)

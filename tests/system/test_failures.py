@@ -15,8 +15,9 @@ ACL = """
 hosts = *.test, nowhere.example
 ports = 80, 443, 8080, 7000-7009
 """
-SHORT = {"proxy": {"workers": 1, "connect-timeout": "1s", "response-timeout": "1s", "relay-timeout": "2s",
-                   "header-timeout": "1s", "idle-timeout": "1s"}, "dns": {"timeout": "1s"}}
+SHORT = {"proxy": {"workers": 1, "connect-timeout": "1s", "response-timeout": "1s",
+                   "relay-timeout": "2s", "header-timeout": "1s", "idle-timeout": "1s"},
+         "dns": {"timeout": "1s"}}
 
 
 @pytest.fixture(scope="module")
@@ -157,15 +158,11 @@ def test_a_reset_of_a_body_until_close_is_not_a_clean_end(world, proxy, minor):
         origin.head()
         origin.send("HTTP/1.0 200 OK\r\n\r\nhello")
         head = wire.head()
-        assert wire.file.read(1)
+        data = wire.chunks() if head.get("Transfer-Encoding") else iter(lambda: wire.read(1), b"")
+        assert next(data)
         origin.reset()
-        with pytest.raises((Closed, OSError)):
-            if head.get("Transfer-Encoding"):
-                wire.file.readline()
-                list(wire.chunks())
-            else:
-                while wire.file.read(1):
-                    pass
+        with pytest.raises(OSError if minor == 0 else (OSError, Closed)):
+            list(data)
 
 
 def test_curl_reports_a_cut_body(world, proxy):

@@ -12,14 +12,6 @@ BAD = {
     "two words": ("GET http://partner1.test/\r\n\r\n", 400),
     "an extra space": ("GET  http://partner1.test/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     "a space in the target": ("GET http://partner1.test/a b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "origin-form": ("GET /whoami HTTP/1.1\r\nHost: partner1.test\r\n\r\n", 400),
-    "asterisk-form": ("OPTIONS * HTTP/1.1\r\nHost: partner1.test\r\n\r\n", 400),
-    "another scheme": ("GET ftp://partner1.test/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "userinfo": ("GET http://me@partner1.test/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "no host": ("GET http:///whoami HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "port 0": ("GET http://partner1.test:0/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "port 65536": ("GET http://partner1.test:65536/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "a fragment": ("GET http://partner1.test/#x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     "a name of other bytes": ("GET http://pärtner.test/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     "no Host": ("GET http://partner1.test/ HTTP/1.1\r\n\r\n", 400),
     "two Hosts": (GET + "Host: partner1.test\r\n\r\n", 400),
@@ -50,10 +42,21 @@ BAD = {
     "a long request line": (f"GET http://partner1.test/{'x' * 70000} HTTP/1.1\r\n", 414),
     "a large head": (GET + "X: " + "y" * 70000 + "\r\n\r\n", 431),
     "many fields": (GET + "".join(f"X{n}: y\r\n" for n in range(1001)) + "\r\n", 431),
-    "CONNECT without port": ("CONNECT partner1.test HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "CONNECT to a URL": ("CONNECT http://partner1.test:443 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "CONNECT to port 0": ("CONNECT partner1.test:0 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "CONNECT with a path": ("CONNECT partner1.test:443/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+}
+
+BAD_TARGETS = {
+    "origin-form": "GET /whoami",
+    "asterisk-form": "OPTIONS *",
+    "another scheme": "GET ftp://partner1.test/",
+    "userinfo": "GET http://me@partner1.test/",
+    "no host": "GET http:///whoami",
+    "port 0": "GET http://partner1.test:0/",
+    "port 65536": "GET http://partner1.test:65536/",
+    "a fragment": "GET http://partner1.test/#x",
+    "CONNECT without port": "CONNECT partner1.test",
+    "CONNECT to a URL": "CONNECT http://partner1.test:443",
+    "CONNECT to port 0": "CONNECT partner1.test:0",
+    "CONNECT with a path": "CONNECT partner1.test:443/",
 }
 
 
@@ -74,6 +77,21 @@ def test_refused(proxy, origin1, name):
         assert "error=http_request_error" in response.get("Proxy-Status")
         assert response.get("Connection").lower() == "close"
         assert wire.ended()
+    assert origin1.requests == []
+
+
+@pytest.mark.parametrize("name", BAD_TARGETS)
+def test_a_bad_target_is_refused_and_the_connection_is_as_it_says(proxy, origin1, name):
+    """The message itself is clear: the connection may go on."""
+    with proxy.wire() as wire:
+        wire.send(f"{BAD_TARGETS[name]} HTTP/1.1\r\nHost: partner1.test\r\n\r\n")
+        response = wire.response()
+        assert response.status == 400, response.text
+        assert "error=http_request_error" in response.get("Proxy-Status")
+        if response.get("Connection").lower() == "close":
+            assert wire.ended()
+        else:
+            assert wire.get("http://egret.internal/").status == 200
     assert origin1.requests == []
 
 

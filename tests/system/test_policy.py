@@ -50,9 +50,9 @@ def line_of(acl, text):
 @pytest.fixture(scope="module")
 def ruled(egretd_module, dns):
     for name in ("bad.partner1.test", "only.partner1.test", "x.one.test", "one.test",
-                 "below.test", "x.below.test", "trying.test"):
+                 "below.test", "x.below.test", "xbelow.test", "trying.test"):
         dns.set(name, PARTNER1[4])
-    return egretd_module(ACL)
+    return egretd_module(ACL, config={"log": {"access-log": "access.log"}})
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,8 @@ def test_a_denial_names_the_block_and_its_place(ruled):
     assert response.get("Content-Type").startswith("text/plain")
     assert "bad" in response.text and len(response.body) < 500
     assert re.search(r"egret\S*; error=http_request_denied", response.get("Proxy-Status"))
-    assert place in response.text or ruled.wait_log(re.escape(place))
+    wait_for("the place in the access log", lambda: any(
+        record["policy"] == place for record in ruled.records(1)))
 
 
 def test_a_denial_by_default_says_that_nothing_matches(ruled):
@@ -214,8 +215,7 @@ def test_rebinding_later_is_refused(egretd, dns, origin1):
     wait_for("the new address to be refused", lambda: proxy.get(url).status == 403)
 
 
-def test_a_partner_by_cidr_may_be_private(egretd, world):
-    server = Origin(world.partner1)
+def test_a_partner_by_cidr_may_be_private(egretd, world, origin1):
     world.partner1.ip("addr add 10.9.0.1/32 dev lo")
     world.net.ip("route add 10.9.0.1 via 45.0.1.10")
     try:
@@ -224,15 +224,52 @@ def test_a_partner_by_cidr_may_be_private(egretd, world):
     finally:
         world.net.ip("route del 10.9.0.1")
         world.partner1.ip("addr del 10.9.0.1/32 dev lo")
-        server.close()
 
 
 def test_an_earlier_block_by_cidr_holds_for_names_too(egretd):
     proxy = egretd(f"[block b]\ncidr = {PARTNER1[4]}, {PARTNER1[6]}\n"
-                   "[partner one]\nhosts = partner1.test\nports = 80\nfrom = 0.0.0.0/0\n")
+                   "[partner one]\nhosts = partner1.test\nports = 80\n",
+                   config={"log": {"access-log": "access.log"}})
     response = proxy.get("http://partner1.test/")
     assert response.status == 403, response.text
-    assert "acl.ini:1" in proxy.log()
+    record, = proxy.records(1)
+    assert record["policy"] == "acl.ini:1" and record["reason"] == "blocked-address"
+
+
+# The source address.
+
+def test_the_origin_sees_the_partners_egress_address(egretd, origin1, origin2):
+    proxy = egretd("""
+[partner one]
+hosts = *.partner1.test
+egress-ip = 45.0.0.20, 2a00::20
+[partner two]
+cidr = 45.0.2.0/24, 2a00:0:0:2::/64
+""")
+    for url, seen in (("http://v4.partner1.test", "45.0.0.20"),
+                      ("http://v6.partner1.test", "2a00::20"),
+                      ("http://45.0.2.10", "45.0.0.10"),
+                      ("http://[2a00:0:0:2::10]", "2a00::10")):
+        assert proxy.get(url + "/whoami").text == seen
+
+
+def test_nothing_leaves_from_another_address_when_the_right_one_is_missing(egretd, origin1):
+    proxy = egretd("""
+[partner elsewhere]
+hosts = v4.partner1.test
+egress-ip = 45.0.0.77
+[partner v4-only]
+hosts = v6.partner1.test, partner1.test
+egress-ip = 45.0.0.20
+""")
+    origin1.forget()
+    for host in ("v4", "v6"):
+        response = proxy.get(f"http://{host}.partner1.test/whoami")
+        assert response.status in (502, 503), response.text
+        with proxy.wire() as wire:
+            assert wire.connect(f"{host}.partner1.test:443").status in (502, 503)
+    assert origin1.connections == 0
+    assert proxy.get("http://partner1.test/whoami").text == "45.0.0.20"  # by IPv4, then
 
 
 # Loops.
@@ -243,7 +280,8 @@ def test_requests_to_our_own_listeners_are_loops(egretd):
     for target in (f"127.0.0.1:{proxy.port}", f"{GATEWAY[4]}:{proxy.port}",
                    f"[{GATEWAY[6]}]:{proxy.port}", f"127.0.0.1:{proxy.admin_port}"):
         response = proxy.get(f"http://{target}/")
-        assert response.status == 403 and "loop" in response.text, (target, response.text)
+        assert response.status == 403, (target, response.text)
+        assert "error=proxy_loop_detected" in response.get("Proxy-Status")
         with proxy.wire() as wire:
             assert wire.connect(target).status == 403, target
     assert proxy.metric("egret_client_connections_accepted_total") < 20
@@ -253,4 +291,5 @@ def test_a_request_that_comes_back_by_another_way_is_a_loop(egretd, origin1):
     proxy = egretd()
     via = proxy.get("http://partner1.test/echo").get("Via").split()[-1]
     response = proxy.get("http://partner1.test/echo", f"Via: 1.1 {via}")
-    assert response.status == 403 and "loop" in response.text
+    assert response.status == 403, response.text
+    assert "error=proxy_loop_detected" in response.get("Proxy-Status")

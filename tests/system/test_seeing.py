@@ -22,10 +22,7 @@ hosts = bad.test
 def logged(egretd):
     """A function: a daemon with an access log in this format, after some exchanges."""
     def make(form):
-        daemon = egretd(ACL, start=False)
-        daemon.config["log"] |= {"access-log": daemon.path("access.log"), "access-format": form}
-        daemon.write_config()
-        daemon.start()
+        daemon = egretd(ACL, config={"log": {"access-log": "access.log", "access-format": form}})
         daemon.get("http://v4.partner1.test/echo", method="POST", body=b"x" * 100)
         daemon.get("http://bad.test/")
         daemon.get("http://nowhere.example/")
@@ -92,10 +89,7 @@ def test_access_log_to_stdout(egretd):
 
 
 def test_a_log_that_was_rotated_is_opened_again(egretd):
-    daemon = egretd(ACL, start=False)
-    daemon.config["log"]["access-log"] = daemon.path("access.log")
-    daemon.write_config()
-    daemon.start()
+    daemon = egretd(ACL, config={"log": {"access-log": "access.log"}})
     daemon.get("http://bad.test/first")
     daemon.access_log(1)
     os.rename(daemon.path("access.log"), daemon.path("access.log.1"))
@@ -107,10 +101,7 @@ def test_a_log_that_was_rotated_is_opened_again(egretd):
 
 
 def test_strangers_bytes_are_escaped_in_the_logs(egretd):
-    daemon = egretd(ACL, start=False)
-    daemon.config["log"]["access-log"] = daemon.path("access.log")
-    daemon.write_config()
-    daemon.start()
+    daemon = egretd(ACL, config={"log": {"access-log": "access.log"}})
     with daemon.wire() as wire:
         wire.send(b'GET http://bad.test/"\x1b[31m\xff HTTP/1.1\r\nHost: a\r\n\r\n')
         wire.response()

@@ -189,6 +189,55 @@ def test_damage_by_others_is_healed(world, origin1, gateway, damage):
     gateway.wait_metric("egret_nat_repairs_total", 1)
 
 
+@pytest.fixture
+def blocking(egretd):
+    """partner2's networks are blocked, but for its port 80."""
+    return egretd("""
+[partner web]
+cidr = 45.0.2.0/24, 2a00:0:0:2::/64
+ports = 80
+[block rest]
+cidr = 45.0.2.0/24, 2a00:0:0:2::/64
+""", nat=True)
+
+
+@VERSIONS
+def test_what_a_block_names_is_refused_by_the_kernel_too(world, origin2, blocking, version):
+    assert seen_from(world.pod1, PARTNER2[version]) == EGRESS[version]
+    with Listener(world.partner2, 7000), pytest.raises(OSError):
+        world.pod1.connect(PARTNER2[version], 7000, timeout=2)
+    blocking.reload(BANK)
+    with Listener(world.partner2, 7000) as listener, \
+            world.pod1.connect(PARTNER2[version], 7000, timeout=5):
+        listener.accept().close()
+
+
+def test_without_an_egress_address_of_the_version_nothing_leaves(world, origin2, egretd):
+    """The partner's address is IPv4 only: IPv6 must not leave with any other."""
+    egretd(BANK.replace(", 2a00::20", ""), nat=True)
+    assert seen_from(world.pod1, PARTNER2[4]) == EGRESS_BANK[4]
+    with pytest.raises(OSError):
+        world.pod1.connect(PARTNER2[6], 80, timeout=2)
+
+
+def test_remove_is_refused_while_the_daemon_runs(world, gateway):
+    before = table(world)
+    done = gateway.command("--remove")
+    assert done.returncode != 0 and "running" in done.stderr
+    assert table(world) == before
+
+
+def test_plan_prints_what_the_kernel_has(world, gateway):
+    plan = gateway.command("--plan")
+    assert plan.returncode == 0
+    world.net.nft(plan.stdout)
+    try:
+        printed = world.net.run("nft", "-s", "list", "table", "inet", "egret").stdout
+    finally:
+        world.net.nft("delete table inet egret")
+    assert printed == table(world)
+
+
 def test_other_tables_are_left_alone(world, gateway):
     def others():
         return world.gw.run("nft", "-s", "list", "table", "inet", "flannel").stdout

@@ -56,8 +56,8 @@ class Wire:
         self.close()
 
     def send(self, *parts):
-        for part in parts:
-            self.socket.sendall(part.encode() if isinstance(part, str) else part)
+        self.socket.sendall(b"".join(part.encode() if isinstance(part, str) else part
+                                     for part in parts))
 
     def finish(self):
         """Half-close: no more from our side."""
