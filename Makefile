@@ -78,9 +78,10 @@ check: all ## unit and system tests of one build (SAN=address,undefined for the 
 unit: $(TESTS) ## unit tests
 	@set -e; for t in $(TESTS); do echo "== $$t"; $$t; done
 
+# valgrind cannot follow a process that gives up execve(2).
 .PHONY: valgrind
 valgrind: $(TESTS) ## unit tests under valgrind
-	@set -e; for t in $(TESTS); do echo "== valgrind $$t"; \
+	@set -e; for t in $(filter-out %/sandbox_test,$(TESTS)); do echo "== valgrind $$t"; \
 		valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,indirect,possible \
 			--errors-for-leak-kinds=definite,indirect $$t; done
 
