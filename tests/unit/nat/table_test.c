@@ -154,6 +154,8 @@ static const char *const interferences[] = {
 	" elements = { 192.0.2.1 : goto odd }; }'",
 	"nft flush set inet egret pods4",
 	"nft add element inet egret pods4 '{ 10.99.0.0/16 }'",
+	"nft add element inet egret pods4 '{ 10.43.0.0/16, 240.0.0.0/4 }'",
+	"nft add element inet egret partners4 '{ 192.0.3.0/24 : jump '$CLASS' }'",
 	"nft delete element inet egret exclude6 '{ fd43::/112 }'",
 	"nft flush map inet egret partners4",
 	"nft delete element inet egret partners4 '{ 192.0.2.0/24 }'",
@@ -344,11 +346,14 @@ static void the_monitor_tells_others_from_us(void **state)
 		{"nft add table inet egret2", false},
 		{"nft add chain inet egret2 forward", false},
 	};
-	struct plan *plan = plan_of(acl, &dual_stack);
+	struct plan *plan = plan_of(acl, &dual_stack), *other = plan_of(other_acl, &dual_stack);
 	struct error e = {0};
 	int monitor;
 
 	(void)state;
+	enter_new_namespace(); /* its generations are not those of the next */
+	for (int i = 0; i < 8; i++)
+		apply(i % 2 ? plan : other);
 	enter_new_namespace();
 	monitor = table_monitor_open(&e);
 	assert_true(monitor >= 0);
@@ -364,6 +369,7 @@ static void the_monitor_tells_others_from_us(void **state)
 	}
 	close(monitor);
 	plan_free(plan);
+	plan_free(other);
 }
 
 /* Networks that touch, nest and repeat, so that ranges split and join from plan to plan. */
