@@ -1,6 +1,10 @@
 /*
  * A pipe that still holds bytes is never given back: the next user would send
  * a stranger's bytes.  pump_fini() closes such a pipe.
+ *
+ * A large pipe carries a byte for half the CPU of one of 256 KiB, but the kernel gives a user only
+ * pipe-user-pages-soft in all (pipe(7)): 64 MiB by default, two pages a pipe from then on.  So a pool has a few
+ * large ones, enough for those who are never blocked, and those beyond stay at the kernel's default.
  */
 #include "daemon/net/pump.h"
 
@@ -9,15 +13,16 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define PIPE_SIZE (256 * 1024)	 /* asked for; the kernel may give less */
+#define LARGE_SIZE (1024 * 1024) /* asked for, the most an unprivileged user may; the kernel may give less */
+#define LARGE_PIPES 16		 /* of a pool */
 #define FAIR_SHARE (1024 * 1024) /* bytes a pump moves in one turn */
 #define SHORT_READ 16384	 /* less than this and the socket is most likely empty */
-#define KEPT 32			 /* free pipes a pool keeps */
 
 struct pipe {
 	struct pipe *next;
 	int read_fd, write_fd;
 	uint32_t size;
+	bool large;
 };
 
 static struct pipe *pipe_get(struct pipe_pool *pool)
@@ -27,7 +32,6 @@ static struct pipe *pipe_get(struct pipe_pool *pool)
 
 	if (p) {
 		pool->free = p->next;
-		pool->n_free--;
 		return p;
 	}
 	p = malloc(sizeof(*p));
@@ -37,15 +41,20 @@ static struct pipe *pipe_get(struct pipe_pool *pool)
 		free(p);
 		return NULL;
 	}
-	size = fcntl(fds[1], F_SETPIPE_SZ, PIPE_SIZE);
+	*p = (struct pipe){.read_fd = fds[0], .write_fd = fds[1], .large = pool->n_large < LARGE_PIPES};
+	if (p->large)
+		pool->n_large++;
+	size = p->large ? fcntl(p->write_fd, F_SETPIPE_SZ, LARGE_SIZE) : -1;
 	if (size < 0)
-		size = fcntl(fds[1], F_GETPIPE_SZ);
-	*p = (struct pipe){.read_fd = fds[0], .write_fd = fds[1], .size = size > 0 ? size : 4096};
+		size = fcntl(p->write_fd, F_GETPIPE_SZ);
+	p->size = size > 0 ? size : 4096;
 	return p;
 }
 
-static void pipe_close(struct pipe *p)
+static void pipe_close(struct pipe_pool *pool, struct pipe *p)
 {
+	if (p->large)
+		pool->n_large--;
 	close(p->read_fd);
 	close(p->write_fd);
 	free(p);
@@ -53,13 +62,12 @@ static void pipe_close(struct pipe *p)
 
 static void pipe_put(struct pipe_pool *pool, struct pipe *p)
 {
-	if (pool->n_free == KEPT) {
-		pipe_close(p);
+	if (!p->large) {
+		pipe_close(pool, p);
 		return;
 	}
 	p->next = pool->free;
 	pool->free = p;
-	pool->n_free++;
 }
 
 void pipe_pool_fini(struct pipe_pool *pool)
@@ -68,15 +76,14 @@ void pipe_pool_fini(struct pipe_pool *pool)
 		struct pipe *p = pool->free;
 
 		pool->free = p->next;
-		pipe_close(p);
+		pipe_close(pool, p);
 	}
-	pool->n_free = 0;
 }
 
 void pump_fini(struct pump *pump, struct pipe_pool *pool)
 {
 	if (pump->pipe && pump->held)
-		pipe_close(pump->pipe);
+		pipe_close(pool, pump->pipe);
 	else if (pump->pipe)
 		pipe_put(pool, pump->pipe);
 	pump->pipe = NULL;

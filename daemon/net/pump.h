@@ -17,7 +17,7 @@ struct pipe;
 
 struct pipe_pool {
 	struct pipe *free;
-	size_t n_free;
+	size_t n_large; /* open, free or in use */
 };
 
 void pipe_pool_fini(struct pipe_pool *pool);

@@ -15,7 +15,7 @@
 
 #include "net.h"
 
-#define PIPE_SIZE 262144
+#define PIPE_SIZE 1048576
 #define COPY_SIZE 65536
 #define SHORT 16384 /* a shorter read most likely left nothing */
 #define TURNS 64
