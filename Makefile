@@ -82,7 +82,7 @@ unit: $(TESTS) ## unit tests
 .PHONY: valgrind
 valgrind: $(TESTS) ## unit tests under valgrind
 	@set -e; for t in $(filter-out %/sandbox_test,$(TESTS)); do echo "== valgrind $$t"; \
-		valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,indirect,possible \
+		EGRET_SLOW=1 valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,indirect,possible \
 			--errors-for-leak-kinds=definite,indirect $$t; done
 
 # ---- packages -----------------------------------------------------------------------------

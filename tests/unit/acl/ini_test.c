@@ -281,10 +281,9 @@ static void nothing_that_is_accepted_reads_otherwise_in_iniparser(void **state)
 	assert_true(accepted > 5000);
 }
 
-static void ten_thousand_sections_take_no_time(void **state)
+static void ten_thousand_sections_are_read(void **state)
 {
 	char *text = malloc(10000 * 100);
-	struct timespec begin, end;
 	struct ini ini;
 	size_t n = 0;
 
@@ -293,11 +292,8 @@ static void ten_thousand_sections_take_no_time(void **state)
 		n += (size_t)sprintf(text + n,
 			"[partner p%d]\nhosts = a%d.example\nports = 443 ; x\nrate = 10/1m\n", i,
 			i);
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begin);
 	assert_int_equal(ini_parse(&ini, "f", (struct text){text, n}, &error), 0);
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
 	assert_int_equal(ini.n_sections, 10000);
-	assert_true(end.tv_sec - begin.tv_sec < 1);
 	ini_free(&ini);
 	free(text);
 }
@@ -312,7 +308,7 @@ int main(void)
 		cmocka_unit_test(nul_bytes_are_refused),
 		cmocka_unit_test(a_line_may_be_as_long_as_iniparser_takes_and_no_longer),
 		cmocka_unit_test(nothing_that_is_accepted_reads_otherwise_in_iniparser),
-		cmocka_unit_test(ten_thousand_sections_take_no_time),
+		cmocka_unit_test(ten_thousand_sections_are_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,6 +14,12 @@
 #define MOST_SOCKETS 32
 
 /* One loop, and sockets that the far ends keep open until the test is over. */
+/* The machine may be slow (under valgrind): then only the lower bounds count. */
+static bool is_below(double seconds, double bound)
+{
+	return seconds < bound || getenv("EGRET_SLOW");
+}
+
 static struct world {
 	struct ev_loop *loop;
 	uint16_t port;
@@ -179,7 +185,7 @@ static void connects_to_the_only_address(void **state)
 	listen_at("127.0.0.1", 8);
 	DIAL(&dial, PLAIN, "127.0.0.1");
 	expect_connected(&dial, "127.0.0.1");
-	assert_true(dial.took >= 0 && dial.took < 0.2);
+	assert_true(dial.took >= 0 && is_below(dial.took, 0.2));
 }
 
 static void hands_over_a_socket_ready_for_the_loop(void **state)
@@ -227,7 +233,7 @@ static void tries_the_next_address_at_once_after_a_refusal(void **state)
 	listen_at("127.0.0.1", 8);
 	DIAL(&dial, PLAIN, "127.0.0.2", "127.0.0.3", "::1", "127.0.0.1");
 	expect_connected(&dial, "127.0.0.1");
-	assert_true(dial.took < 0.2);
+	assert_true(is_below(dial.took, 0.2));
 }
 
 static void tries_the_next_address_after_the_stagger(void **state)
@@ -239,7 +245,7 @@ static void tries_the_next_address_after_the_stagger(void **state)
 	black_hole_at("::1");
 	DIAL(&dial, PLAIN, "::1", "127.0.0.1");
 	expect_connected(&dial, "127.0.0.1");
-	assert_true(dial.took > 0.24 && dial.took < 0.49);
+	assert_true(dial.took > 0.24 && is_below(dial.took, 0.49));
 }
 
 static void alternates_versions_beginning_with_the_first(void **state)
@@ -251,7 +257,7 @@ static void alternates_versions_beginning_with_the_first(void **state)
 	black_hole_at("127.0.0.2");
 	DIAL(&dial, PLAIN, "127.0.0.2", "127.0.0.3", "127.0.0.4", "::1");
 	expect_connected(&dial, "::1");
-	assert_true(dial.took > 0.24 && dial.took < 0.49);
+	assert_true(dial.took > 0.24 && is_below(dial.took, 0.49));
 	assert_int_equal(dial.next, 2);
 }
 
@@ -265,7 +271,7 @@ static void connects_to_the_first_that_answers_though_it_was_tried_early(void **
 	black_hole_at("127.0.0.3");
 	DIAL(&dial, PLAIN, "127.0.0.2", "127.0.0.3", "127.0.0.5");
 	expect_connected(&dial, "127.0.0.5");
-	assert_true(dial.took > 0.49 && dial.took < 0.74);
+	assert_true(dial.took > 0.49 && is_below(dial.took, 0.74));
 }
 
 static void reaches_the_last_address_with_few_attempts_open(void **state)
@@ -283,7 +289,7 @@ static void reaches_the_last_address_with_few_attempts_open(void **state)
 	DIAL(&dial, PLAIN, "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5", "127.0.0.6",
 		"127.0.0.7", "127.0.0.9");
 	expect_connected(&dial, "127.0.0.9");
-	assert_true(dial.took > 1.49 && dial.took < 1.74);
+	assert_true(dial.took > 1.49 && is_below(dial.took, 1.74));
 }
 
 static void gives_up_at_the_timeout(void **state)
@@ -297,7 +303,7 @@ static void gives_up_at_the_timeout(void **state)
 	DIAL(&dial, options, "127.0.0.2", "::1");
 	assert_int_equal(dial.fd, -1);
 	assert_int_equal(dial.error, ETIMEDOUT);
-	assert_true(dial.took > 0.39 && dial.took < 1.0);
+	assert_true(dial.took > 0.39 && is_below(dial.took, 1.0));
 }
 
 static void binds_the_source_of_each_version(void **state)

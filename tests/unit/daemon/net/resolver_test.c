@@ -41,6 +41,12 @@ struct late_reply {
 	struct late_reply *next;
 };
 
+/* The machine may be slow (under valgrind): then only the lower bounds count. */
+static bool is_below(double seconds, double bound)
+{
+	return seconds < bound || getenv("EGRET_SLOW");
+}
+
 static struct world {
 	struct ev_loop *loop;
 	struct resolver *resolver;
@@ -390,7 +396,7 @@ static void a_server_that_never_answers_is_a_timeout(void **state)
 	begin(&lookup, "a.test");
 	wait_for(1);
 	EXPECT(lookup.answer, "timeout");
-	assert_true(lookup.took > 0.45 && lookup.took < 0.8);
+	assert_true(lookup.took > 0.45 && is_below(lookup.took, 0.8));
 	assert_true(world.asked_a == 3 && world.asked_aaaa == 3); /* tries */
 	EXPECT(known("a.test"), "timeout");
 }
@@ -446,7 +452,7 @@ static void does_not_wait_long_for_a_late_version(void **state)
 		begin(&lookup, name);
 		wait_for(world.answers + 1);
 		EXPECT(lookup.answer, cases[i].first);
-		assert_true(lookup.took > 0.045 && lookup.took < 0.3);
+		assert_true(lookup.took > 0.045 && is_below(lookup.took, 0.3));
 		EXPECT(known(name), cases[i].first);
 		pass(0.45);
 		EXPECT(known(name), cases[i].whole);
@@ -850,7 +856,7 @@ static void counts_what_lookups_got(void **state)
 	assert_int_equal(counts->ok, 2);
 	assert_int_equal(counts->no_name, 1);
 	assert_int_equal(counts->failed, 1);
-	assert_true(counts->seconds > 0.29 && counts->seconds < 1.0);
+	assert_true(counts->seconds > 0.29 && is_below(counts->seconds, 1.0));
 }
 
 /* --- a real server --- */
