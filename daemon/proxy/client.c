@@ -184,6 +184,8 @@ enum next client_answer(struct client *c, enum ending ending, const struct reply
 	}
 	x->record.status = reply.status;
 	x->record.ending = ending;
+	if (ending == ENDING_BAD_REQUEST || ending == ENDING_BAD_RESPONSE)
+		x->record.detail = reply.details;
 	c->keep_alive = c->keep_alive && !x->has_body && !w->draining && !c->conn.eof;
 	reply.keep_alive = c->keep_alive;
 	reply.head_only = x->method == METHOD_HEAD;

@@ -107,7 +107,8 @@ void clients_close_all(struct worker *worker, enum ending ending);
 /* The only assignment to `state`. `timeout` in seconds from now. */
 enum next client_enter(struct client *client, enum client_state state, double timeout);
 
-/* Answers the request ourselves and ends the exchange with it. */
+/* Answers the request ourselves and ends the exchange with it.  The details of a bad request or
+ * response are for the log, too: a static text. */
 enum next client_answer(struct client *client, enum ending ending, const struct reply *reply);
 
 /* The exchange went well: on to the next request, or close. */

@@ -124,3 +124,23 @@ def test_the_log_says_which_side_of_a_tunnel_failed(world, egretd, ender, finish
         (wire if ender == "client" else origin).reset()
         assert proxy.records(1)[0]["end"] == ender + "-gone"
         origin.close()
+
+
+@pytest.mark.parametrize("sent, answered, detail", (
+    ("BAD", None, "request line: "),
+    ("GET http://u@partner1.test/ HTTP/1.1\r\nHost: a", None, "target: "),
+    (head("/")[:-4], "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", "Content-Length: "),
+    (head("/")[:-4], "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx", "the response body"),
+))
+def test_the_log_says_what_is_wrong_with_a_message(world, egretd, sent, answered, detail):
+    proxy = egretd(ACL, config={"log": {"access-log": "access.log"}})
+    with Listener(world.partner1, 7001) as far, proxy.wire() as wire:
+        wire.send(sent, "\r\n\r\n")
+        if answered:
+            with far.accept() as origin:
+                origin.head()
+                origin.send(answered)
+                assert origin.ended()
+        record = proxy.records(1)[0]
+        assert record["end"] == ("bad-response" if answered else "bad-request")
+        assert record["detail"].startswith(detail)
