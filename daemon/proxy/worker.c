@@ -17,6 +17,7 @@
 #define ACCEPTS 32	      /* most connections accepted in one turn */
 #define TOLD 64		      /* clients over the limit, over all workers, that are told so */
 #define ACCEPT_PAUSE 0.1      /* seconds, when there is no file descriptor left */
+#define TELL_FULL 10.0	      /* seconds without that before it is logged again */
 #define ACCESS_BUFFER (256 * 1024)
 
 const struct config *worker_config(const struct worker *w)
@@ -142,7 +143,9 @@ static void on_accept(struct ev_loop *loop, ev_io *io, int revents)
 		}
 		w->accepts = 1;
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-			log_warn("worker %u: accept: %s", w->index, strerror(errno));
+			if (w->now - w->told_full >= TELL_FULL)
+				log_warn("worker %u: accept: %s", w->index, strerror(errno));
+			w->told_full = w->now;
 			pause_accept(w);
 		}
 		if (errno != ECONNABORTED && errno != EINTR)
@@ -350,6 +353,7 @@ struct worker *worker_new(struct shared *shared, unsigned index, const struct li
 	w->index = index;
 	w->access_fd = -1;
 	w->accepts = 1;
+	w->told_full = -INFINITY;
 	w->generation = generation_get(shared->generation);
 	atomic_init(&w->follows, w->generation->number);
 	TAILQ_INIT(&w->clients);

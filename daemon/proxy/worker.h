@@ -59,6 +59,7 @@ struct worker {
 	const struct listener **listening;
 	size_t n_listeners;
 	unsigned accepts; /* tried in one turn */
+	double told_full; /* when accepting last failed for want of descriptors */
 
 	struct generation *generation;
 	atomic_ullong follows; /* number of that generation, for the main thread */
