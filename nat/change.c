@@ -198,12 +198,12 @@ static bool same_range(const struct plan_range *a, const struct plan_range *b)
 	       !a->jump == !b->jump && (!a->jump || strcmp(a->jump, b->jump) == 0);
 }
 
-static void delete_range(struct elements *e, const struct state_range *range)
+static void delete_range(struct elements *e, const struct plan_range *range)
 {
 	struct addr end;
 
-	put_element(e, &range->range.first, false, NULL);
-	if (range->ended && end_of(e->set, &range->range, &end))
+	put_element(e, &range->first, false, NULL);
+	if (end_of(e->set, range, &end))
 		put_element(e, &end, true, NULL);
 }
 
@@ -217,11 +217,11 @@ static void add_range(struct elements *e, const struct plan_range *range)
 }
 
 /* Which of two ranges comes first; NULL is behind the last. */
-static int place(const struct state_range *have, const struct plan_range *want)
+static int place(const struct plan_range *have, const struct plan_range *want)
 {
 	if (!have || !want)
 		return have ? -1 : 1;
-	return memcmp(&have->range.first, &want->first, sizeof(want->first));
+	return memcmp(&have->first, &want->first, sizeof(want->first));
 }
 
 /* Walks both sorted lists: deletes what only the kernel has, or adds what only the plan has. */
@@ -232,10 +232,10 @@ static void put_ranges(struct change *c, const struct plan_set *set, uint16_t ty
 	size_t i = 0, j = 0, n = now ? now->n_ranges : 0;
 
 	while (i < n || j < set->n_ranges) {
-		const struct state_range *have = i < n ? &now->ranges[i] : NULL;
+		const struct plan_range *have = i < n ? &now->ranges[i] : NULL;
 		const struct plan_range *want = j < set->n_ranges ? &set->ranges[j] : NULL;
 		int order = place(have, want);
-		bool same = order == 0 && same_range(&have->range, want);
+		bool same = order == 0 && same_range(have, want);
 
 		if (order <= 0 && !same && type == NFT_MSG_DELSETELEM)
 			delete_range(&e, have);

@@ -272,19 +272,18 @@ static bool pair_elements(struct load *load, struct state_set *set)
 	if (load->n_elements > 0)
 		qsort(load->elements, load->n_elements, sizeof(*load->elements), by_key);
 	for (; at < behind; at++) {
-		struct state_range *range = &set->ranges[set->n_ranges];
+		struct plan_range *range = &set->ranges[set->n_ranges];
 
 		if (at->end)
 			continue;
-		range->range.first = at->key;
-		range->range.jump = at->jump;
-		range->ended = at + 1 < behind && at[1].end;
+		range->first = at->key;
+		range->jump = at->jump;
 		if (at + 1 < behind) {
-			range->range.last = at[1].key;
-			build_previous(&range->range.last);
+			range->last = at[1].key;
+			build_previous(&range->last);
 		} else {
-			range->range.last = at->key;
-			memset(range->range.last.bytes + sizeof(struct addr) - load->key_size, 0xff,
+			range->last = at->key;
+			memset(range->last.bytes + sizeof(struct addr) - load->key_size, 0xff,
 				load->key_size);
 		}
 		set->n_ranges++;

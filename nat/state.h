@@ -6,15 +6,11 @@
 #include "nat/netlink.h"
 #include "nat/plan.h"
 
-struct state_range {
-	struct plan_range range; /* `jump`: a chain's name, "": another verdict, NULL: a set */
-	bool ended;              /* an end element stands behind it */
-};
-
 struct state_set {
 	char *name;
 	uint32_t key_type, flags, data_type;
-	struct state_range *ranges; /* sorted */
+	/* Sorted.  `jump`: a chain's name, "" for another verdict, NULL in a set. */
+	struct plan_range *ranges;
 	size_t n_ranges;
 };
 

@@ -307,49 +307,6 @@ static void a_transaction_for_another_generation_is_refused(void **state)
 	mnl_socket_close(socket);
 }
 
-static void put_start(struct nlmsghdr *message, const char *address)
-{
-	struct nlattr *element = mnl_attr_nest_start(message, NFTA_LIST_ELEM);
-	struct nlattr *key = mnl_attr_nest_start(message, NFTA_SET_ELEM_KEY);
-	struct addr addr = addr_of(address);
-
-	mnl_attr_put(message, NFTA_DATA_VALUE, 4, addr.bytes + 12);
-	mnl_attr_nest_end(message, key);
-	mnl_attr_nest_end(message, element);
-}
-
-static void ranges_without_an_end_are_deleted(void **state)
-{
-	struct plan *plan = plan_of(acl, &dual_stack);
-	struct label label = {"add elements to", "pods4", NULL};
-	struct mnl_socket *socket;
-	struct nlmsghdr *message;
-	struct nlattr *list;
-	struct batch batch;
-	struct error e = {0};
-
-	(void)state;
-	enter_new_namespace();
-	apply(plan);
-	assert_int_equal(netlink_open(NETLINK_NETFILTER, &socket, &e), 0);
-	batch_begin(&batch, 0);
-	message = batch_open(&batch, NFT_MSG_NEWSETELEM, NLM_F_CREATE, &label);
-	mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_TABLE, "egret");
-	mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET, "pods4");
-	list = mnl_attr_nest_start(message, NFTA_SET_ELEM_LIST_ELEMENTS);
-	put_start(message, "10.50.0.0");
-	put_start(message, "10.60.0.0");
-	mnl_attr_nest_end(message, list);
-	batch_close(&batch);
-	assert_int_equal(batch_commit(&batch, socket, &e), 0);
-	assert_int_equal(matches(plan), 0);
-	apply(plan);
-	assert_int_equal(matches(plan), 1);
-	batch_fini(&batch);
-	mnl_socket_close(socket);
-	plan_free(plan);
-}
-
 static void applies_while_a_neighbour_changes_its_rules_all_the_time(void **state)
 {
 	struct plan *plans[] = {plan_of(acl, &dual_stack), plan_of(other_acl, &dual_stack)};
@@ -517,7 +474,6 @@ int main(void)
 		cmocka_unit_test(a_refused_rule_is_named_and_nothing_is_applied),
 		cmocka_unit_test(says_what_is_missing_without_the_privilege),
 		cmocka_unit_test(a_transaction_for_another_generation_is_refused),
-		cmocka_unit_test(ranges_without_an_end_are_deleted),
 		cmocka_unit_test(applies_while_a_neighbour_changes_its_rules_all_the_time),
 		cmocka_unit_test(the_monitor_tells_others_from_us),
 		cmocka_unit_test(any_plan_follows_any_other),
