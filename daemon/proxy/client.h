@@ -55,6 +55,7 @@ struct exchange {
 	enum method method;
 	int minor; /* the client's HTTP/1.minor */
 	bool has_body;
+	bool expects;	    /* 100-continue: it may wait for that with its body */
 	bool retriable;	    /* idempotent and without a body (RFC 9110 9.2.2) */
 	bool retried;
 	bool answered;	    /* the lookup has */

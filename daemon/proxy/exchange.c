@@ -188,6 +188,7 @@ static bool keep_request(struct client *c, const struct head *head)
 	size_t size = head->length + FORWARD_EXTRA(name.length);
 
 	x->minor = head->minor;
+	x->expects = head->expect_continue;
 	x->retriable = head->body == BODY_NONE && head->method_id != METHOD_POST &&
 		head->method_id != METHOD_PATCH && head->method_id != METHOD_OTHER;
 	if (head->method_id == METHOD_CONNECT)

@@ -263,7 +263,8 @@ enum next exchange_timeout(struct client *c)
 
 	if (c->state != CLIENT_RELAY)
 		return CLOSE;
-	if (!x->to_origin.taken && !flow_wants_write(&x->to_origin, &x->origin->conn) && !x->final)
+	if (!x->to_origin.taken && !flow_wants_write(&x->to_origin, &x->origin->conn) && !x->final &&
+		!(x->expects && x->interims == 0 && x->to_origin.bytes == 0))
 		return fail(c, ENDING_CLIENT_TIMEOUT, 408, "http_request_error",
 			"the request body took too long");
 	if (x->final && flow_wants_write(&x->to_client, &c->conn))

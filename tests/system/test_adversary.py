@@ -144,3 +144,16 @@ def test_the_log_says_what_is_wrong_with_a_message(world, egretd, sent, answered
         record = proxy.records(1)[0]
         assert record["end"] == ("bad-response" if answered else "bad-request")
         assert record["detail"].startswith(detail)
+
+
+@pytest.mark.parametrize("told, status", ((True, 408), (False, 504)))
+def test_a_client_that_waits_for_100_is_not_to_blame(world, egretd, told, status):
+    proxy = egretd(ACL, config={"proxy": {"response-timeout": "1s"}})
+    with Listener(world.partner1, 7001) as far, proxy.wire() as wire:
+        wire.send(f"POST {ONE}:7001/ HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n"
+                  "Expect: 100-continue\r\n\r\n")
+        with far.accept() as origin:
+            origin.head()
+            if told:
+                origin.send("HTTP/1.1 100 Continue\r\n\r\n")
+            assert wire.response().status == status
