@@ -152,6 +152,39 @@ static void on_origin(struct ev_loop *loop, ev_io *io, int revents)
 	drive(t);
 }
 
+/* Would this tunnel be made again, and leave from the same address? */
+static bool still_allowed(const struct tunnel *t, const struct generation *now, struct verdict *v)
+{
+	const struct addr *egress;
+	bool none;
+
+	*v = policy_decide(now->policy, &t->query);
+	if (v->action != ACTION_ALLOW ||
+		policy_guard(now->policy, &t->query, v, &t->record.origin.addr, NULL) != REASON_MATCHED)
+		return false;
+	egress = generation_egress(now, v->section, &t->record.origin.addr, &none);
+	if (none || !egress != !t->record.has_egress)
+		return false;
+	return !egress || addr_equal(egress, &t->record.egress);
+}
+
+/* False when the tunnel is no more. */
+static bool recheck(struct tunnel *t)
+{
+	struct generation *now = t->worker->generation;
+	struct verdict v;
+
+	if (still_allowed(t, now, &v)) {
+		t->record.verdict = v;
+		generation_put(t->generation);
+		t->generation = generation_get(now);
+	} else if (now->config->on_reload == ON_RELOAD_RECHECK) {
+		abort_both(t, ENDING_POLICY_CHANGED);
+		return false;
+	}
+	return true;
+}
+
 static struct text keep(char **at, struct text text)
 {
 	char *copy = *at;
@@ -195,38 +228,9 @@ bool tunnel_start(struct worker *w, struct conn *client, struct conn *origin,
 	TAILQ_INSERT_TAIL(&w->tunnels, t, idle);
 	w->n_tunnels++;
 	metrics_tunnel(w->metrics, 1);
-	drive(t);
+	if (generation == w->generation || recheck(t))
+		drive(t);
 	return true;
-}
-
-/* Would this tunnel be made again, and leave from the same address? */
-static bool still_allowed(const struct tunnel *t, const struct generation *now, struct verdict *v)
-{
-	const struct addr *egress;
-	bool none;
-
-	*v = policy_decide(now->policy, &t->query);
-	if (v->action != ACTION_ALLOW ||
-		policy_guard(now->policy, &t->query, v, &t->record.origin.addr, NULL) != REASON_MATCHED)
-		return false;
-	egress = generation_egress(now, v->section, &t->record.origin.addr, &none);
-	if (none || !egress != !t->record.has_egress)
-		return false;
-	return !egress || addr_equal(egress, &t->record.egress);
-}
-
-static void recheck(struct tunnel *t)
-{
-	struct generation *now = t->worker->generation;
-	struct verdict v;
-
-	if (still_allowed(t, now, &v)) {
-		t->record.verdict = v;
-		generation_put(t->generation);
-		t->generation = generation_get(now);
-	} else if (now->config->on_reload == ON_RELOAD_RECHECK) {
-		abort_both(t, ENDING_POLICY_CHANGED);
-	}
 }
 
 void tunnels_recheck(struct worker *w)

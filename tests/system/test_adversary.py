@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from origin import Listener
-from wire import Closed
+from world import wait_for
 
 ONE = "http://partner1.test"
 ACL = """
@@ -157,3 +157,27 @@ def test_a_client_that_waits_for_100_is_not_to_blame(world, egretd, told, status
             if told:
                 origin.send("HTTP/1.1 100 Continue\r\n\r\n")
             assert wire.response().status == status
+
+
+@pytest.mark.parametrize("on_reload, open_then", (("recheck", False), ("keep", True)))
+def test_a_tunnel_that_opens_after_a_reload_is_held_against_it(world, egretd, on_reload, open_then):
+    """Its connection was on its way while those that were open were looked at."""
+    proxy = egretd(ACL, config={"proxy": {"on-reload": on_reload, "workers": 1},
+                                "log": {"access-log": "access.log"}})
+    world.partner1.nft("add table inet dead; add chain inet dead in { type filter hook input "
+                       "priority 0; }; add rule inet dead in tcp dport 7001 drop")
+    try:
+        with Listener(world.partner1, 7001) as far, proxy.wire() as wire:
+            wire.send("CONNECT v4.partner1.test:7001 HTTP/1.1\r\nHost: a\r\n\r\n")
+            wait_for("a connection on its way",
+                     lambda: "SYN-SENT" in world.gw.run("ss", "-Htn").stdout)
+            proxy.reload(ACL.replace("7000-7009", "7002"))
+            world.partner1.nft("flush table inet dead")
+            with far.accept() as origin:
+                if open_then:
+                    assert wire.head().status == 200
+                else:
+                    assert origin.ended()
+                    assert proxy.records(1)[0]["end"] == "policy-changed"
+    finally:
+        world.partner1.nft("delete table inet dead")
