@@ -126,34 +126,52 @@ static void gate_gone(struct proxy *p)
 	drain(p, p->shared.generation ? p->shared.generation->config->drain_timeout : 0);
 }
 
+static void take(struct proxy *p, const struct message *m, int fd)
+{
+	switch (m->type) {
+	case MESSAGE_GENERATION:
+		follow(p, m, fd);
+		break;
+	case MESSAGE_ACCESS_LOG:
+		change_access_log(p, fd);
+		break;
+	case MESSAGE_COUNTS:
+		pthread_mutex_lock(&p->shared.lock);
+		p->shared.counts = m->counts;
+		pthread_mutex_unlock(&p->shared.lock);
+		break;
+	case MESSAGE_DRAIN:
+		drain(p, m->drain_timeout);
+		break;
+	case MESSAGE_FOLLOWS:
+	case MESSAGE_REFUSES:
+		break; /* these are ours to send */
+	}
+}
+
+/* The gate's messages are well-formed, so what was missing is a descriptor for the file. */
+static void lost(struct proxy *p, const struct message *m)
+{
+	static const char why[] = "the proxy is out of file descriptors";
+
+	log_warn("a message of the gate is lost: %s", why);
+	if (m->type == MESSAGE_GENERATION)
+		tell(p, MESSAGE_REFUSES, m->number, why);
+}
+
 static void on_channel(struct ev_loop *loop, ev_io *io, int revents)
 {
 	struct proxy *p = io->data;
-	struct message m;
+	struct message m = {.type = MESSAGE_COUNTS};
 	int fd, result;
 
 	(void)loop;
 	(void)revents;
-	while ((result = channel_receive(io->fd, &m, &fd)) > 0) {
-		switch (m.type) {
-		case MESSAGE_GENERATION:
-			follow(p, &m, fd);
-			break;
-		case MESSAGE_ACCESS_LOG:
-			change_access_log(p, fd);
-			break;
-		case MESSAGE_COUNTS:
-			pthread_mutex_lock(&p->shared.lock);
-			p->shared.counts = m.counts;
-			pthread_mutex_unlock(&p->shared.lock);
-			break;
-		case MESSAGE_DRAIN:
-			drain(p, m.drain_timeout);
-			break;
-		case MESSAGE_FOLLOWS:
-		case MESSAGE_REFUSES:
-			break; /* these are ours to send */
-		}
+	while ((result = channel_receive(io->fd, &m, &fd)) > 0 || result == -EPROTO) {
+		if (result > 0)
+			take(p, &m, fd);
+		else
+			lost(p, &m);
 		if (fd >= 0)
 			close(fd);
 	}

@@ -4,6 +4,7 @@ import signal
 
 import pytest
 
+from daemon import descriptors
 from origin import Listener
 from world import wait_for
 
@@ -181,3 +182,18 @@ def test_a_tunnel_that_opens_after_a_reload_is_held_against_it(world, egretd, on
                     assert proxy.records(1)[0]["end"] == "policy-changed"
     finally:
         world.partner1.nft("delete table inet dead")
+
+
+def test_a_reload_without_descriptors_is_refused_and_harms_nobody(egretd):
+    limit = descriptors(egretd().proxy, "") + 4
+    proxy = egretd(ACL, prefix=("prlimit", f"--nofile={limit}:{limit}", "setpriv",
+                                "--bounding-set=-sys_resource"))
+    pid = proxy.proxy
+    wires = [proxy.wire() for _ in range(10)]
+    wait_for("the descriptors to be gone", lambda: "Too many open files" in proxy.log())
+    proxy.write("acl.ini", ACL + "[partner two]\nhosts = two.test\n")
+    proxy.wait_log("reload refused, generation 1 stays in force")
+    for wire in wires:
+        wire.close()
+    proxy.reload(ACL + "[partner three]\nhosts = three.test\n")
+    assert proxy.proxy == pid
