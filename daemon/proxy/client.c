@@ -123,7 +123,7 @@ bool client_watch(struct client *c)
 
 static enum next bad_head(struct client *c, const struct head_error *error)
 {
-	return client_answer(c, ENDING_BAD_REQUEST,
+	return client_answer(c, error->status == 408 ? ENDING_CLIENT_TIMEOUT : ENDING_BAD_REQUEST,
 		&(struct reply){.status = error->status,
 			.error = c->kind == LISTENER_PROXY ? "http_request_error" : NULL,
 			.details = error->text});

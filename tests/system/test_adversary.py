@@ -197,3 +197,12 @@ def test_a_reload_without_descriptors_is_refused_and_harms_nobody(egretd):
         wire.close()
     proxy.reload(ACL + "[partner three]\nhosts = three.test\n")
     assert proxy.proxy == pid
+
+
+def test_a_head_that_takes_too_long_is_a_timeout_in_the_log(egretd):
+    proxy = egretd(ACL, config={"proxy": {"header-timeout": "1s"},
+                                "log": {"access-log": "access.log"}})
+    with proxy.wire() as wire:
+        wire.send("GET ")
+        assert wire.response().status == 408
+    assert proxy.records(1)[0]["end"] == "client-timeout"
