@@ -6,6 +6,7 @@
 #include "daemon/proxy/tunnel.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -152,20 +153,38 @@ static void on_origin(struct ev_loop *loop, ev_io *io, int revents)
 	drive(t);
 }
 
-/* Would this tunnel be made again, and leave from the same address? */
+/* Would this tunnel be made again, and leave from the same address?  If not, `v` says why, as far as
+ * the policy does. */
 static bool still_allowed(const struct tunnel *t, const struct generation *now, struct verdict *v)
 {
+	const struct section *block = NULL;
 	const struct addr *egress;
 	bool none;
 
 	*v = policy_decide(now->policy, &t->query);
-	if (v->action != ACTION_ALLOW ||
-		policy_guard(now->policy, &t->query, v, &t->record.origin.addr, NULL) != REASON_MATCHED)
+	if (v->action == ACTION_ALLOW)
+		v->reason = policy_guard(now->policy, &t->query, v, &t->record.origin.addr, &block);
+	if (v->action != ACTION_ALLOW || v->reason != REASON_MATCHED) {
+		v->action = ACTION_DENY;
+		v->section = v->reason == REASON_BLOCKED_ADDRESS ? block : v->section;
 		return false;
+	}
 	egress = generation_egress(now, v->section, &t->record.origin.addr, &none);
 	if (none || !egress != !t->record.has_egress)
 		return false;
 	return !egress || addr_equal(egress, &t->record.egress);
+}
+
+static void close_denied(struct tunnel *t, const struct verdict *v)
+{
+	char why[512], text[400] = "it would leave from another egress address";
+
+	if (v->action == ACTION_DENY)
+		policy_explain(&t->query, v, text, sizeof(text));
+	snprintf(why, sizeof(why), "%s: %s", v->action == ACTION_DENY ? reason_name(v->reason) : "egress",
+		text);
+	t->record.detail = why;
+	abort_both(t, ENDING_POLICY_CHANGED);
 }
 
 /* False when the tunnel is no more. */
@@ -179,7 +198,7 @@ static bool recheck(struct tunnel *t)
 		generation_put(t->generation);
 		t->generation = generation_get(now);
 	} else if (now->config->on_reload == ON_RELOAD_RECHECK) {
-		abort_both(t, ENDING_POLICY_CHANGED);
+		close_denied(t, &v);
 		return false;
 	}
 	return true;
