@@ -228,10 +228,13 @@ bool nat_address_is_local(const struct addr *addr)
 {
 	struct local_search search = {.addr = addr};
 	struct mnl_socket *socket;
+	enum addr_class class = addr_classify(addr);
 	int error = -EINTR;
 
+	if (class == ADDR_LOOPBACK || class == ADDR_UNSPECIFIED)
+		return true;
 	if (netlink_open(NETLINK_ROUTE, &socket, NULL))
-		return false;
+		return true;
 	for (int i = 0; i < ATTEMPTS && error == -EINTR; i++) {
 		_Alignas(struct nlmsghdr) char request[256] = {0};
 		struct nlmsghdr *message = mnl_nlmsg_put_header(request);
@@ -244,5 +247,5 @@ bool nat_address_is_local(const struct addr *addr)
 		error = netlink_ask(socket, message, on_address, &search);
 	}
 	mnl_socket_close(socket);
-	return search.found;
+	return search.found || error < 0;
 }

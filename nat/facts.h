@@ -18,5 +18,6 @@ struct nat_facts {
  * device is not there.  A node without a default route has no facts: 0 and n_egress 0. */
 int nat_facts(struct nat_facts *facts, const char *device, struct error *e) WARN_UNUSED;
 
-/* Is the address on some interface of this node? */
+/* Does a connection to the address stay on this node?  It is on some interface, loopback or
+ * unspecified; also true when the kernel does not say. */
 bool nat_address_is_local(const struct addr *addr);
