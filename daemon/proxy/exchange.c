@@ -330,13 +330,10 @@ enum next exchange_resolve(struct client *c)
 }
 
 /* A connection to one of our own listeners would come back as a request. */
-static bool is_own(const struct config *config, const struct endpoint *to)
+static bool is_own(const struct shared *shared, const struct endpoint *to)
 {
-	for (size_t i = 0; i < config->listen.n; i++)
-		if (config->listen.at[i].port == to->port)
-			return nat_address_is_local(&to->addr);
-	for (size_t i = 0; i < config->admin_listen.n; i++)
-		if (config->admin_listen.at[i].port == to->port)
+	for (size_t i = 0; i < shared->n_listeners; i++)
+		if (shared->listeners[i].at.port == to->port)
 			return nat_address_is_local(&to->addr);
 	return false;
 }
@@ -358,7 +355,7 @@ static enum reason guard(struct exchange *x, struct dial_options *options)
 		egress = generation_egress(x->generation, x->record.verdict.section, &to.addr, &none);
 		if (r == REASON_MATCHED && none)
 			r = REASON_NOT_RESOLVED;
-		if (r == REASON_MATCHED && is_own(x->generation->config, &to))
+		if (r == REASON_MATCHED && is_own(x->client->worker->shared, &to))
 			r = REASON_LOOP;
 		if (r != REASON_MATCHED) {
 			why = r;

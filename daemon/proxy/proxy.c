@@ -53,8 +53,7 @@ static int start_workers(struct proxy *p, struct error *e)
 	if (!s->limits || !s->workers)
 		return error_set(e, -ENOMEM, "out of memory");
 	for (; s->n_workers < p->start->workers; s->n_workers++) {
-		s->workers[s->n_workers] = worker_new(s, s->n_workers, p->start->listeners,
-			p->start->n_listeners, e);
+		s->workers[s->n_workers] = worker_new(s, s->n_workers, e);
 		if (!s->workers[s->n_workers])
 			return -EINVAL;
 	}
@@ -221,7 +220,9 @@ static void finish(struct proxy *p)
 
 int proxy_run(const struct proxy_start *start)
 {
-	struct proxy p = {.start = start, .shared = {.access_fd = -1}};
+	struct proxy p = {.start = start, .shared = {.access_fd = -1,
+		.listeners = start->listeners,
+		.n_listeners = start->n_listeners}};
 
 	log_set_process("proxy");
 	signal(SIGPIPE, SIG_IGN);

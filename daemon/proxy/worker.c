@@ -296,9 +296,11 @@ static struct resolver *make_resolver(struct worker *w, struct error *e)
 	return resolver_new(w->loop, &options, e);
 }
 
-static int add_listeners(struct worker *w, const struct listener *listeners, size_t n)
+static int add_listeners(struct worker *w)
 {
 	static const int on = 1;
+	const struct listener *listeners = w->shared->listeners;
+	size_t n = w->shared->n_listeners;
 
 	w->listeners = calloc(n, sizeof(*w->listeners));
 	w->listening = calloc(n, sizeof(*w->listening));
@@ -316,13 +318,13 @@ static int add_listeners(struct worker *w, const struct listener *listeners, siz
 	return 0;
 }
 
-static int make_parts(struct worker *w, const struct listener *listeners, size_t n, struct error *e)
+static int make_parts(struct worker *w, struct error *e)
 {
 	w->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
 	w->fields = calloc(worker_config(w)->max_header_fields, sizeof(*w->fields));
 	w->access = access_new(-1, worker_config(w)->access_format, ACCESS_BUFFER);
 	w->metrics = metrics_new();
-	if (!w->loop || !w->fields || !w->access || !w->metrics || add_listeners(w, listeners, n))
+	if (!w->loop || !w->fields || !w->access || !w->metrics || add_listeners(w))
 		return error_set(e, -ENOMEM, "worker %u: out of memory", w->index);
 	w->resolver = make_resolver(w, e);
 	return w->resolver ? 0 : -EINVAL;
@@ -340,8 +342,7 @@ static void init_watchers(struct worker *w)
 	ev_check_start(w->loop, &w->turn);
 }
 
-struct worker *worker_new(struct shared *shared, unsigned index, const struct listener *listeners,
-	size_t n_listeners, struct error *e)
+struct worker *worker_new(struct shared *shared, unsigned index, struct error *e)
 {
 	struct worker *w = calloc(1, sizeof(*w));
 
@@ -359,7 +360,7 @@ struct worker *worker_new(struct shared *shared, unsigned index, const struct li
 	TAILQ_INIT(&w->clients);
 	TAILQ_INIT(&w->tunnels);
 	origin_pool_init(&w->origins);
-	if (make_parts(w, listeners, n_listeners, e)) {
+	if (make_parts(w, e)) {
 		worker_free(w);
 		return NULL;
 	}

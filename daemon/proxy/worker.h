@@ -25,6 +25,8 @@
 
 /* What all workers and the main thread see. */
 struct shared {
+	const struct listener *listeners; /* of all workers */
+	size_t n_listeners;
 	struct limits *limits;
 	atomic_size_t clients; /* connections of clients, tunnels included; not the admin page's */
 
@@ -84,8 +86,7 @@ struct worker {
 };
 
 /* A worker that is ready to run, with its own reference to the generation.  NULL with `e` set. */
-struct worker *worker_new(struct shared *shared, unsigned index, const struct listener *listeners,
-	size_t n_listeners, struct error *e);
+struct worker *worker_new(struct shared *shared, unsigned index, struct error *e);
 int worker_start(struct worker *worker) WARN_UNUSED; /* 0 or -errno */
 void worker_wake(struct worker *worker); /* from any thread: look at `shared` again */
 void worker_free(struct worker *worker); /* after its thread was joined, or never started */
