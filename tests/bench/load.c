@@ -62,6 +62,7 @@ static size_t request_length, ask_length, message_length;
 static uint64_t done, bytes;
 static size_t running, resting;
 static int epoll_fd;
+static struct conn *conns; /* to the end of the program */
 
 static void send_all(const struct conn *c, const char *text, size_t length)
 {
@@ -223,10 +224,10 @@ static void on_readable(struct conn *c)
 
 static void run(size_t connections)
 {
-	struct conn *conns = calloc(connections, sizeof(*conns));
 	struct epoll_event events[64];
 	size_t begun = 0;
 
+	conns = calloc(connections, sizeof(*conns));
 	if (!conns)
 		die("out of memory");
 	running = connections;
