@@ -91,7 +91,8 @@ class Origin:
     def drop_idle(self):
         """Closes every connection, as a server does that is tired of waiting."""
         for exchange in list(self.open):
-            exchange.finish()
+            with contextlib.suppress(OSError):
+                exchange.finish()
         wait_for("the connections to end", lambda: not self.open)
 
     def _start(self, function, *args):

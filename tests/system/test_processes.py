@@ -183,6 +183,8 @@ def refused(daemon):
     try:
         daemon.wire().close()
         return False
+    except ConnectionResetError:  # it was closed as we came
+        return False
     except ConnectionRefusedError:
         return True
 
