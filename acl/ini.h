@@ -23,7 +23,7 @@
 #include "base/text.h"
 
 struct ini_key {
-	const char *name; /* as written: 'Hosts' is not 'hosts' */
+	const char *name;  /* as written: 'Hosts' is not 'hosts' */
 	const char *value; /* without quotes and comment */
 	int line;
 };
@@ -40,7 +40,7 @@ struct ini {
 	struct ini_section *sections;
 	size_t n_sections;
 	struct ini_key *keys; /* private: of all sections */
-	char *storage;	      /* private: names and values */
+	char *storage;        /* private: names and values */
 };
 
 /* Parses `text`.  0, or -EINVAL with "FILE:LINE: what is wrong: want what was wanted", or -ENOMEM.

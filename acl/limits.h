@@ -21,7 +21,7 @@ struct limits *limits_new(size_t max);
 void limits_free(struct limits *limits); /* accepts NULL */
 
 struct limit {
-	uint32_t left;	   /* whole tokens in the bucket now */
+	uint32_t left;     /* whole tokens in the bucket now */
 	uint64_t retry_ns; /* until one token is there; 0 when left > 0 */
 };
 

@@ -75,8 +75,7 @@ static bool parse_v6(struct addr *a, struct text text)
 {
 	char string[ADDR_TEXT];
 
-	if (text.length == 0 || text.length >= sizeof(string) ||
-		memchr(text.at, '\0', text.length))
+	if (text.length == 0 || text.length >= sizeof(string) || memchr(text.at, '\0', text.length))
 		return false;
 	memcpy(string, text.at, text.length);
 	string[text.length] = '\0';
@@ -252,8 +251,14 @@ socklen_t endpoint_to_sockaddr(const struct endpoint *e, struct sockaddr_storage
 	return sizeof(*in6);
 }
 
-#define V4(a, b, c, d, length) {{{[10] = 0xff, 0xff, a, b, c, d}}, V4_BITS + (length)}
-#define V6(length, ...) {{{__VA_ARGS__}}, length}
+#define V4(a, b, c, d, length)                                                                     \
+	{                                                                                          \
+		{{[10] = 0xff, 0xff, a, b, c, d}}, V4_BITS + (length)                              \
+	}
+#define V6(length, ...)                                                                            \
+	{                                                                                          \
+		{{__VA_ARGS__}}, length                                                            \
+	}
 
 static const struct {
 	struct cidr net;
@@ -264,34 +269,31 @@ static const struct {
 	{V4(0, 0, 0, 0, 8), ADDR_RESERVED}, /* this network */
 	{V4(10, 0, 0, 0, 8), ADDR_PRIVATE},
 	{V4(100, 64, 0, 0, 10), ADDR_PRIVATE}, /* shared, carrier-grade NAT */
-	{V4(127, 0, 0, 0, 8), ADDR_LOOPBACK},
-	{V4(169, 254, 0, 0, 16), ADDR_LINK_LOCAL},
+	{V4(127, 0, 0, 0, 8), ADDR_LOOPBACK}, {V4(169, 254, 0, 0, 16), ADDR_LINK_LOCAL},
 	{V4(172, 16, 0, 0, 12), ADDR_PRIVATE},
-	{V4(192, 0, 0, 0, 24), ADDR_RESERVED}, /* IETF protocols */
-	{V4(192, 0, 2, 0, 24), ADDR_RESERVED}, /* TEST-NET-1 */
+	{V4(192, 0, 0, 0, 24), ADDR_RESERVED},   /* IETF protocols */
+	{V4(192, 0, 2, 0, 24), ADDR_RESERVED},   /* TEST-NET-1 */
 	{V4(192, 88, 99, 0, 24), ADDR_RESERVED}, /* 6to4 relays, given up: RFC 7526 */
 	{V4(192, 168, 0, 0, 16), ADDR_PRIVATE},
-	{V4(198, 18, 0, 0, 15), ADDR_RESERVED}, /* benchmarking */
+	{V4(198, 18, 0, 0, 15), ADDR_RESERVED},   /* benchmarking */
 	{V4(198, 51, 100, 0, 24), ADDR_RESERVED}, /* TEST-NET-2 */
-	{V4(203, 0, 113, 0, 24), ADDR_RESERVED}, /* TEST-NET-3 */
+	{V4(203, 0, 113, 0, 24), ADDR_RESERVED},  /* TEST-NET-3 */
 	{V4(224, 0, 0, 0, 4), ADDR_MULTICAST},
 	{V4(240, 0, 0, 0, 4), ADDR_RESERVED}, /* with the broadcast address */
 	{V4(0, 0, 0, 0, 0), ADDR_GLOBAL},
 
 	/* RFC 4291, 4193 and the IANA IPv6 special-purpose registry */
-	{V6(128, 0), ADDR_UNSPECIFIED},
-	{V6(128, [15] = 1), ADDR_LOOPBACK},
-	{V6(96, 0), ADDR_EMBEDDED}, /* ::a.b.c.d, IPv4-compatible */
-	{V6(96, [8] = 0xff, 0xff), ADDR_EMBEDDED}, /* ::ffff:0:a.b.c.d, RFC 2765 */
+	{V6(128, 0), ADDR_UNSPECIFIED}, {V6(128, [15] = 1), ADDR_LOOPBACK},
+	{V6(96, 0), ADDR_EMBEDDED},                      /* ::a.b.c.d, IPv4-compatible */
+	{V6(96, [8] = 0xff, 0xff), ADDR_EMBEDDED},       /* ::ffff:0:a.b.c.d, RFC 2765 */
 	{V6(96, 0x00, 0x64, 0xff, 0x9b), ADDR_EMBEDDED}, /* NAT64, RFC 6052 */
 	{V6(48, 0x00, 0x64, 0xff, 0x9b, 0x00, 0x01), ADDR_EMBEDDED}, /* NAT64, RFC 8215 */
-	{V6(32, 0x20, 0x01), ADDR_EMBEDDED}, /* Teredo, RFC 4380 */
-	{V6(23, 0x20, 0x01), ADDR_RESERVED}, /* IETF protocols */
-	{V6(32, 0x20, 0x01, 0x0d, 0xb8), ADDR_RESERVED}, /* documentation */
-	{V6(16, 0x20, 0x02), ADDR_EMBEDDED}, /* 6to4, RFC 3056 */
-	{V6(20, 0x3f, 0xff), ADDR_RESERVED}, /* documentation, RFC 9637 */
-	{V6(3, 0x20), ADDR_GLOBAL},
-	{V6(7, 0xfc), ADDR_PRIVATE},
+	{V6(32, 0x20, 0x01), ADDR_EMBEDDED},                         /* Teredo, RFC 4380 */
+	{V6(23, 0x20, 0x01), ADDR_RESERVED},                         /* IETF protocols */
+	{V6(32, 0x20, 0x01, 0x0d, 0xb8), ADDR_RESERVED},             /* documentation */
+	{V6(16, 0x20, 0x02), ADDR_EMBEDDED},                         /* 6to4, RFC 3056 */
+	{V6(20, 0x3f, 0xff), ADDR_RESERVED},                         /* documentation, RFC 9637 */
+	{V6(3, 0x20), ADDR_GLOBAL}, {V6(7, 0xfc), ADDR_PRIVATE},
 	{V6(10, 0xfe, 0x80), ADDR_LINK_LOCAL},
 	{V6(10, 0xfe, 0xc0), ADDR_PRIVATE}, /* site-local, given up: RFC 3879 */
 	{V6(8, 0xff), ADDR_MULTICAST},

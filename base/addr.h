@@ -14,7 +14,7 @@
 
 #include "base/text.h"
 
-#define ADDR_TEXT 46  /* longest address as text, with its NUL */
+#define ADDR_TEXT 46     /* longest address as text, with its NUL */
 #define ENDPOINT_TEXT 54 /* "[address]:port" with its NUL */
 
 struct addr {
@@ -23,7 +23,7 @@ struct addr {
 
 struct cidr {
 	struct addr addr; /* host bits are zero */
-	uint8_t bits;	  /* 0-128, counted in the 16-byte form: 10.0.0.0/8 is 104 */
+	uint8_t bits;     /* 0-128, counted in the 16-byte form: 10.0.0.0/8 is 104 */
 };
 
 struct endpoint {
@@ -65,7 +65,7 @@ enum addr_class {
 	ADDR_GLOBAL,
 	ADDR_UNSPECIFIED,
 	ADDR_LOOPBACK,
-	ADDR_PRIVATE,	 /* RFC 1918, RFC 4193, RFC 6598 shared space */
+	ADDR_PRIVATE,    /* RFC 1918, RFC 4193, RFC 6598 shared space */
 	ADDR_LINK_LOCAL, /* 169.254/16 with the metadata services, fe80::/10 */
 	ADDR_MULTICAST,
 	ADDR_EMBEDDED, /* IPv6 that carries IPv4: NAT64, 6to4, Teredo, ::a.b.c.d, ISATAP */

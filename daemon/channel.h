@@ -17,8 +17,8 @@ enum message_type {
 	/* gate to proxy */
 	MESSAGE_GENERATION, /* fd: packed files.  Parse it, then follow it */
 	MESSAGE_ACCESS_LOG, /* fd: the access log from now on; without fd: none */
-	MESSAGE_COUNTS,	    /* what /metrics says of the gate */
-	MESSAGE_DRAIN,	    /* no new connections; end when the last is over */
+	MESSAGE_COUNTS,     /* what /metrics says of the gate */
+	MESSAGE_DRAIN,      /* no new connections; end when the last is over */
 	/* proxy to gate */
 	MESSAGE_FOLLOWS, /* `number` is in force in every worker */
 	MESSAGE_REFUSES, /* `number` is not; `text` says why */
@@ -26,29 +26,30 @@ enum message_type {
 
 struct gate_counts {
 	uint64_t reloads_ok, reloads_failed, nat_repairs, restarts;
-	double reload_time; /* Unix time of the last reload that succeeded */
-	double start_time;  /* of the gate */
-	bool ready;	    /* kernel and proxy follow the files as they are on disk */
+	double reload_time;  /* Unix time of the last reload that succeeded */
+	double start_time;   /* of the gate */
+	bool ready;          /* kernel and proxy follow the files as they are on disk */
 	char not_ready[200]; /* why not: the last refused edit, a kernel error ... */
 };
 
 struct message {
 	enum message_type type;
-	uint64_t number;		    /* generation */
-	char digest[FILES_DIGEST_TEXT];	    /* GENERATION */
-	struct addr egress[2];		    /* GENERATION: the gateway's egress addresses in force */
-	uint32_t n_egress;		    /* 0: let the kernel choose */
-	double drain_timeout;		    /* DRAIN: seconds */
-	struct gate_counts counts;	    /* COUNTS */
-	char text[512];			    /* REFUSES: why; GENERATION: egret.ini's name */
+	uint64_t number;                /* generation */
+	char digest[FILES_DIGEST_TEXT]; /* GENERATION */
+	struct addr egress[2];          /* GENERATION: the gateway's egress addresses in force */
+	uint32_t n_egress;              /* 0: let the kernel choose */
+	double drain_timeout;           /* DRAIN: seconds */
+	struct gate_counts counts;      /* COUNTS */
+	char text[512];                 /* REFUSES: why; GENERATION: egret.ini's name */
 };
 
 /* A connected pair, non-blocking and close-on-exec.  0 or -errno. */
 int channel_open(int pair[2]) WARN_UNUSED;
 
-/* Sends with `fd` (-1: none; it stays the caller's).  0, -EAGAIN when the other side does not read, -errno. */
+/* Sends with `fd` (-1: none; it stays the caller's).  0, -EAGAIN when the other side does not read,
+ * -errno. */
 int channel_send(int channel, const struct message *message, int fd) WARN_UNUSED;
 
-/* 1 and a message (*fd -1 or the receiver's to close), 0 when there is none now, -EPIPE when the other side is gone,
- * -EPROTO for a malformed one. */
+/* 1 and a message (*fd -1 or the receiver's to close), 0 when there is none now, -EPIPE when the
+ * other side is gone, -EPROTO for a malformed one. */
 int channel_receive(int channel, struct message *message, int *fd) WARN_UNUSED;

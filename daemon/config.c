@@ -95,7 +95,8 @@ static const struct key keys[] = {
 	{KEY("proxy", "max-connections", max_connections), LIVE, "10000", COUNT(1, 1000000),
 		"Clients at a time, over all workers.  One more gets 503."},
 	{KEY("proxy", "uid", uid), RESTART, "65532", UNSIGNED(1, 4294967294),
-		"User id of the proxy process, when egretd starts as root; no passwd entry needed."},
+		"User id of the proxy process, when egretd starts as root; no passwd entry "
+		"needed."},
 	{KEY("proxy", "gid", gid), RESTART, "65532", UNSIGNED(1, 4294967294), "Its group id."},
 	{KEY("proxy", "name", name), LIVE, "egret", NAME(63),
 		"How this proxy calls itself in Via and Proxy-Status.  Proxies in a row need\n"

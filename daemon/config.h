@@ -31,12 +31,12 @@ struct config {
 	struct cidr_list pod_cidr;
 	struct cidr_list exclude_cidr;
 	struct addr_list egress_ip; /* at most one a version; n 0: auto */
-	char *egress_interface;	    /* NULL: auto */
-	char *acl;		    /* acl.ini, relative to egret.ini's directory */
+	char *egress_interface;     /* NULL: auto */
+	char *acl;                  /* acl.ini, relative to egret.ini's directory */
 
 	/* [proxy] */
 	struct endpoint_list listen;
-	unsigned workers; /* 0: one a CPU */
+	unsigned workers;       /* 0: one a CPU */
 	size_t max_connections; /* clients, over all workers */
 	unsigned uid, gid;
 	char *name; /* pseudonym in Via and Proxy-Status */

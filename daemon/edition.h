@@ -31,7 +31,7 @@ struct edition {
 		egress[2]; /* the gateway's: as configured, else what the node says (NAT only) */
 	size_t n_egress;   /* 0: the kernel chooses */
 	struct path_list paths;
-	int fd; /* packed files */
+	int fd;           /* packed files */
 	const char *name; /* of egret.ini among them; points into `path` */
 };
 

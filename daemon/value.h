@@ -10,27 +10,27 @@
 #include "acl/files.h"
 #include "base/check.h"
 
-enum value_kind {	 /* the type of the field: */
-	VALUE_NETWORKS,	 /* struct cidr_list; do not overlap */
+enum value_kind {        /* the type of the field: */
+	VALUE_NETWORKS,  /* struct cidr_list; do not overlap */
 	VALUE_ADDRESSES, /* struct addr_list; at most one a version */
 	VALUE_ENDPOINTS, /* struct endpoint_list; each once */
-	VALUE_UNSIGNED,	 /* unsigned */
-	VALUE_COUNT,	 /* size_t */
-	VALUE_BYTES,	 /* size_t, written with k or m */
-	VALUE_DURATION,	 /* double, seconds; written with ms, s, m, h or d */
-	VALUE_NAME,	 /* char *: letters, digits, . _ - */
-	VALUE_FILE,	 /* char *: a name in a set of files, not read here */
-	VALUE_PATH,	 /* char *: one of `choices`, or a path: files_path() */
-	VALUE_CHOICE,	 /* an enum that counts as `choices` do */
-	VALUE_YES_NO,	 /* bool */
+	VALUE_UNSIGNED,  /* unsigned */
+	VALUE_COUNT,     /* size_t */
+	VALUE_BYTES,     /* size_t, written with k or m */
+	VALUE_DURATION,  /* double, seconds; written with ms, s, m, h or d */
+	VALUE_NAME,      /* char *: letters, digits, . _ - */
+	VALUE_FILE,      /* char *: a name in a set of files, not read here */
+	VALUE_PATH,      /* char *: one of `choices`, or a path: files_path() */
+	VALUE_CHOICE,    /* an enum that counts as `choices` do */
+	VALUE_YES_NO,    /* bool */
 };
 
 struct value_spec {
 	enum value_kind kind;
-	int64_t min, max;	    /* of numbers; durations in ms; the length of a name */
-	const char *word;	    /* stands for the field's zero ("auto"), or NULL */
+	int64_t min, max;           /* of numbers; durations in ms; the length of a name */
+	const char *word;           /* stands for the field's zero ("auto"), or NULL */
 	const char *const *choices; /* ends with NULL */
-	uint16_t port;		    /* of an endpoint written without; 0: it must be there */
+	uint16_t port;              /* of an endpoint written without; 0: it must be there */
 };
 
 /* Reads `text` into `field`, which is zero.  0, -EINVAL or -ENOMEM; value_fini() is due in each

@@ -6,8 +6,8 @@
 
 static enum next answer_text(struct client *c, int status, struct text body, const char *type)
 {
-	return client_answer(c, ENDING_DONE,
-		&(struct reply){.status = status, .body = body, .type = type});
+	return client_answer(
+		c, ENDING_DONE, &(struct reply){.status = status, .body = body, .type = type});
 }
 
 static enum next metrics(struct client *c)
@@ -39,7 +39,8 @@ static enum next metrics(struct client *c)
 	page = metrics_print(counts, resolvers, n, &facts, &length);
 	if (!page)
 		return answer_text(c, 503, TEXT("out of memory\n"), NULL);
-	next = answer_text(c, 200, (struct text){page, length}, "text/plain; version=0.0.4; charset=utf-8");
+	next = answer_text(
+		c, 200, (struct text){page, length}, "text/plain; version=0.0.4; charset=utf-8");
 	free(page);
 	return next;
 }
@@ -56,7 +57,8 @@ static enum next ready(struct client *c)
 	snprintf(why, sizeof(why), "not ready: %s\n",
 		shared->draining ? "draining" : shared->counts.not_ready);
 	pthread_mutex_unlock(&shared->lock);
-	return ok ? answer_text(c, 200, TEXT("ready\n"), NULL) : answer_text(c, 503, text_of(why), NULL);
+	return ok ? answer_text(c, 200, TEXT("ready\n"), NULL)
+		  : answer_text(c, 503, text_of(why), NULL);
 }
 
 enum next admin_answer(struct client *c, const struct head *request)

@@ -16,7 +16,7 @@ struct metrics;
 
 #define METRICS_NAMES 10000 /* partners counted by name, a worker */
 
-struct metrics *metrics_new(void); /* NULL: no memory */
+struct metrics *metrics_new(void);          /* NULL: no memory */
 void metrics_free(struct metrics *metrics); /* accepts NULL */
 
 /* Counts one exchange or tunnel that is over.  Partners (and blocks) are counted by name, so counts
@@ -27,24 +27,26 @@ void metrics_count(struct metrics *metrics, const struct record *record);
 /* Gauges.  These and metrics_count() are for the worker's own thread. */
 void metrics_client(struct metrics *metrics, int change); /* +1, -1 */
 void metrics_tunnel(struct metrics *metrics, int change);
-void metrics_origin(struct metrics *metrics, int change); /* connections to origins, idle ones included */
+void metrics_origin(
+	struct metrics *metrics, int change); /* connections to origins, idle ones included */
 void metrics_accepted(struct metrics *metrics);
 void metrics_refused(struct metrics *metrics); /* a connection over max-connections */
 
 /* What is not a worker's: filled by the proxy's main thread from the gate's messages. */
 struct metrics_facts {
 	uint64_t generation;
-	const char *digest;	/* of the generation in force; NULL: none yet */
+	const char *digest; /* of the generation in force; NULL: none yet */
 	uint64_t reloads_ok, reloads_failed;
-	double reload_time;	/* Unix time of the last that succeeded */
+	double reload_time; /* Unix time of the last that succeeded */
 	double start_time;
-	unsigned restarts;	/* of the proxy */
+	unsigned restarts; /* of the proxy */
 	uint64_t nat_repairs;
 	size_t max_connections;
 	uint64_t access_lost;
 };
 
-/* The page for /metrics: sums over workers, in Prometheus text format 0.0.4.  From any thread; a `resolvers` entry may be
- * NULL.  malloc()ed, the caller frees; *length without NUL. NULL: no memory. */
+/* The page for /metrics: sums over workers, in Prometheus text format 0.0.4.  From any thread; a
+ * `resolvers` entry may be NULL.  malloc()ed, the caller frees; *length without NUL. NULL: no
+ * memory. */
 char *metrics_print(struct metrics *const *workers, const struct resolver_counts *const *resolvers,
 	size_t n_workers, const struct metrics_facts *facts, size_t *length);

@@ -11,7 +11,7 @@
 #include "daemon/admin/metrics.h"
 
 #define REASONS (REASON_LOOP + 1)
-#define CODES 6	   /* classes of status: 0 none, 1 to 5 */
+#define CODES 6    /* classes of status: 0 none, 1 to 5 */
 #define BUCKETS 17 /* the last one is +Inf */
 
 /* Upper ends of buckets, inclusive. */
@@ -23,7 +23,7 @@ extern const struct metrics_bound metrics_bounds[BUCKETS - 1];
 
 struct histogram {
 	_Atomic uint64_t buckets[BUCKETS]; /* not cumulative */
-	_Atomic uint64_t sum;		   /* nanoseconds */
+	_Atomic uint64_t sum;              /* nanoseconds */
 };
 
 struct partner {

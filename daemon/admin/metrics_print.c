@@ -31,13 +31,15 @@ static void print_family(FILE *out, const char *name, const char *type, const ch
 	fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void print_value(FILE *out, const char *name, const char *type, const char *help, uint64_t value)
+static void print_value(
+	FILE *out, const char *name, const char *type, const char *help, uint64_t value)
 {
 	print_family(out, name, type, help);
 	fprintf(out, "%s %llu\n", name, (unsigned long long)value);
 }
 
-static void print_seconds(FILE *out, const char *name, const char *type, const char *help, double value)
+static void print_seconds(
+	FILE *out, const char *name, const char *type, const char *help, double value)
 {
 	print_family(out, name, type, help);
 	fprintf(out, "%s %.3f\n", name, isfinite(value) ? value : 0);
@@ -82,8 +84,8 @@ static void print_connections(const struct page *page)
 	} numbers[] = {
 		{"egret_client_connections", "gauge", "Open client connections.",
 			offsetof(struct metrics, clients)},
-		{"egret_client_connections_accepted_total", "counter", "Client connections accepted.",
-			offsetof(struct metrics, accepted)},
+		{"egret_client_connections_accepted_total", "counter",
+			"Client connections accepted.", offsetof(struct metrics, accepted)},
 		{"egret_client_connections_refused_total", "counter",
 			"Client connections refused because max-connections were open.",
 			offsetof(struct metrics, refused)},
@@ -119,16 +121,18 @@ static void print_outcomes(const struct page *page)
 				page, offsetof(struct metrics, endings) + i * sizeof(uint64_t)));
 }
 
-static void print_histogram(const struct page *page, const char *name, const char *help, size_t offset)
+static void print_histogram(
+	const struct page *page, const char *name, const char *help, size_t offset)
 {
 	uint64_t count = 0, sum = sum_at(page, offset + offsetof(struct histogram, sum));
 
 	print_family(page->out, name, "histogram", help);
 	for (size_t i = 0; i < BUCKETS; i++) {
-		count += sum_at(page,
-			offset + offsetof(struct histogram, buckets) + i * sizeof(uint64_t));
+		count += sum_at(
+			page, offset + offsetof(struct histogram, buckets) + i * sizeof(uint64_t));
 		fprintf(page->out, "%s_bucket{le=\"%s\"} %llu\n", name,
-			i < BUCKETS - 1 ? metrics_bounds[i].text : "+Inf", (unsigned long long)count);
+			i < BUCKETS - 1 ? metrics_bounds[i].text : "+Inf",
+			(unsigned long long)count);
 	}
 	fprintf(page->out, "%s_sum %llu.%09llu\n", name, (unsigned long long)(sum / 1000000000),
 		(unsigned long long)(sum % 1000000000));
@@ -199,8 +203,9 @@ static void print_requests(FILE *out, struct partner *const *same, size_t n)
 			continue;
 		fputs("egret_requests_total{partner=\"", out);
 		print_label(out, same[0]->name);
-		fprintf(out, "\",verdict=\"%s\",code=\"%s\"} %llu\n", outcome_name((enum outcome)(i / CODES)),
-			code_names[i % CODES], (unsigned long long)sum);
+		fprintf(out, "\",verdict=\"%s\",code=\"%s\"} %llu\n",
+			outcome_name((enum outcome)(i / CODES)), code_names[i % CODES],
+			(unsigned long long)sum);
 	}
 }
 
@@ -224,8 +229,7 @@ static void print_rate_limited(FILE *out, struct partner *const *same, size_t n)
 	fputs("egret_rate_limited_total{partner=\"", out);
 	print_label(out, same[0]->name);
 	fprintf(out, "\"} %llu\n",
-		(unsigned long long)sum_partners(
-			same, n, offsetof(struct partner, rate_limited)));
+		(unsigned long long)sum_partners(same, n, offsetof(struct partner, rate_limited)));
 }
 
 static void each_partner(FILE *out, const struct partners *partners,

@@ -22,7 +22,8 @@ enum access_format { ACCESS_JSON, ACCESS_SQUID, ACCESS_COMBINED };
 
 struct access;
 
-/* fd -1: no access log.  The fd stays the caller's.  `buffer`: bytes gathered, at least 64 KiB. NULL: no memory. */
+/* fd -1: no access log.  The fd stays the caller's.  `buffer`: bytes gathered, at least 64 KiB.
+ * NULL: no memory. */
 struct access *access_new(int fd, enum access_format format, size_t buffer);
 void access_free(struct access *access); /* flushes once; accepts NULL */
 void access_write(struct access *access, const struct record *record);
@@ -33,6 +34,7 @@ void access_set_format(struct access *access, enum access_format format);
 void access_set_fd(struct access *access, int fd);
 uint64_t access_lost(const struct access *access); /* lines; from any thread */
 
-/* Pure: one line without its newline; returns its length, or 0 when it does not fit (ACCESS_LINE - 1
- * always suffices). */
-size_t access_format(enum access_format format, const struct record *record, char *out, size_t size);
+/* Pure: one line without its newline; returns its length, or 0 when it does not fit (ACCESS_LINE -
+ * 1 always suffices). */
+size_t access_format(
+	enum access_format format, const struct record *record, char *out, size_t size);

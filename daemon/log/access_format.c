@@ -155,7 +155,8 @@ static void json(struct line *line, const struct record *record)
 static const char *squid_code(const struct record *record)
 {
 	bool timeout = record->ending == ENDING_CLIENT_TIMEOUT ||
-		record->ending == ENDING_ORIGIN_TIMEOUT || record->ending == ENDING_IDLE_TIMEOUT;
+		       record->ending == ENDING_ORIGIN_TIMEOUT ||
+		       record->ending == ENDING_IDLE_TIMEOUT;
 	bool aborted = record->ending == ENDING_CLIENT_GONE;
 
 	if (record->method.length == 0 || record->ending == ENDING_BAD_REQUEST)
@@ -163,7 +164,9 @@ static const char *squid_code(const struct record *record)
 	if (record->ending == ENDING_DENIED || record->ending == ENDING_RATE_LIMITED)
 		return "TCP_DENIED";
 	if (record->tunnel)
-		return aborted ? "TCP_TUNNEL_ABORTED" : timeout ? "TCP_TUNNEL_TIMEDOUT" : "TCP_TUNNEL";
+		return aborted   ? "TCP_TUNNEL_ABORTED"
+		       : timeout ? "TCP_TUNNEL_TIMEDOUT"
+				 : "TCP_TUNNEL";
 	return aborted ? "TCP_MISS_ABORTED" : timeout ? "TCP_MISS_TIMEDOUT" : "TCP_MISS";
 }
 

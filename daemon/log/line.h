@@ -44,7 +44,8 @@ static inline void line_put(struct line *line, const char *bytes, size_t length)
 
 void line_string(struct line *line, const char *string);
 void line_number(struct line *line, uint64_t value);
-void line_digits(struct line *line, uint64_t value, unsigned width); /* zeros in front; the last `width` digits */
+void line_digits(struct line *line, uint64_t value,
+	unsigned width); /* zeros in front; the last `width` digits */
 
 /* Escapes `text` into at most `most` bytes, never half an escape.  A longer one is cut and
  * marked with how many of its bytes are missing: "...(+123)", which comes on top of `most`. */
@@ -57,8 +58,8 @@ void line_milliseconds(struct line *line, double seconds);
 
 /* Unix time in seconds, from 1970 to 9999, UTC. */
 void line_time_rfc3339(struct line *line, double when); /* 2026-11-23T08:02:21.123Z */
-void line_time_unix(struct line *line, double when);	/* 1795420941.123 */
-void line_time_clf(struct line *line, double when);	/* 23/Nov/2026:08:02:21 +0000 */
+void line_time_unix(struct line *line, double when);    /* 1795420941.123 */
+void line_time_clf(struct line *line, double when);     /* 23/Nov/2026:08:02:21 +0000 */
 
 void line_addr(struct line *line, const struct addr *addr);
 void line_endpoint(struct line *line, const struct endpoint *endpoint); /* v6 in brackets */

@@ -15,7 +15,7 @@
 #include "daemon/log/line.h"
 #include "daemon/log/sink.h"
 
-#define MESSAGE 2048	  /* bytes of a message before it is escaped */
+#define MESSAGE 2048      /* bytes of a message before it is escaped */
 #define MESSAGE_TEXT 3072 /* and after */
 
 static _Atomic int threshold = LOG_LEVEL_INFO;

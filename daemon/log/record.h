@@ -14,35 +14,35 @@
 #include "base/text.h"
 
 /* How it ended. */
-#define ENDINGS(X)                                                                                  \
-	X(DONE, "done")                 /* to its regular end */                                    \
-	X(DENIED, "denied")             /* by policy, guard or loop check */                        \
-	X(RATE_LIMITED, "rate-limited")                                                             \
-	X(BAD_REQUEST, "bad-request")                                                               \
-	X(BAD_RESPONSE, "bad-response")                                                             \
-	X(DNS_FAILED, "dns-failed")                                                                 \
-	X(CONNECT_FAILED, "connect-failed")                                                         \
-	X(CLIENT_GONE, "client-gone")   /* reset, or closed before the end */                       \
-	X(ORIGIN_GONE, "origin-gone")                                                               \
-	X(CLIENT_TIMEOUT, "client-timeout")                                                         \
-	X(ORIGIN_TIMEOUT, "origin-timeout")                                                         \
-	X(IDLE_TIMEOUT, "idle-timeout") /* a tunnel without traffic */                              \
-	X(POLICY_CHANGED, "policy-changed") /* a tunnel that the new policy denies */               \
-	X(DRAINED, "drained")           /* cut at drain-timeout */                                  \
-	X(FULL, "full")                 /* a configured limit, or no memory */                      \
+#define ENDINGS(X)                                                                                 \
+	X(DONE, "done")     /* to its regular end */                                               \
+	X(DENIED, "denied") /* by policy, guard or loop check */                                   \
+	X(RATE_LIMITED, "rate-limited")                                                            \
+	X(BAD_REQUEST, "bad-request")                                                              \
+	X(BAD_RESPONSE, "bad-response")                                                            \
+	X(DNS_FAILED, "dns-failed")                                                                \
+	X(CONNECT_FAILED, "connect-failed")                                                        \
+	X(CLIENT_GONE, "client-gone") /* reset, or closed before the end */                        \
+	X(ORIGIN_GONE, "origin-gone")                                                              \
+	X(CLIENT_TIMEOUT, "client-timeout")                                                        \
+	X(ORIGIN_TIMEOUT, "origin-timeout")                                                        \
+	X(IDLE_TIMEOUT, "idle-timeout")     /* a tunnel without traffic */                         \
+	X(POLICY_CHANGED, "policy-changed") /* a tunnel that the new policy denies */              \
+	X(DRAINED, "drained")               /* cut at drain-timeout */                             \
+	X(FULL, "full")                     /* a configured limit, or no memory */                 \
 	X(INTERNAL, "internal")
 
 enum ending {
 #define X(name, text) ENDING_##name,
 	ENDINGS(X)
 #undef X
-	N_ENDINGS
+		N_ENDINGS
 };
 const char *ending_name(enum ending ending);
 
 struct record {
-	double when;	 /* start, Unix time in seconds */
-	double total;	 /* seconds; the next three are negative where they did not happen */
+	double when;  /* start, Unix time in seconds */
+	double total; /* seconds; the next three are negative where they did not happen */
 	double dns, connect, first_byte;
 	struct endpoint client;
 	struct text method; /* as received; length 0: no request could be read */
@@ -50,11 +50,11 @@ struct record {
 	bool tunnel;
 	bool pooled; /* the origin connection was reused */
 	struct verdict verdict;
-	bool decided;	 /* `verdict` means something */
-	int status;	 /* sent to the client; 0: none */
+	bool decided;                    /* `verdict` means something */
+	int status;                      /* sent to the client; 0: none */
 	uint64_t from_client, to_client; /* bytes of bodies, or through the tunnel */
-	struct endpoint origin; /* port 0: none was reached */
-	struct addr egress;	/* source address bound for it */
+	struct endpoint origin;          /* port 0: none was reached */
+	struct addr egress;              /* source address bound for it */
 	bool has_egress;
 	enum ending ending;
 	const char *detail; /* more for the person who reads it, or NULL */

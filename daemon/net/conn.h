@@ -24,7 +24,8 @@ struct conn {
 };
 
 /* `io.data` is the owner's.  Nothing is armed yet. */
-void conn_init(struct conn *conn, int fd, void (*on_io)(struct ev_loop *, ev_io *, int), void *data);
+void conn_init(
+	struct conn *conn, int fd, void (*on_io)(struct ev_loop *, ev_io *, int), void *data);
 
 /* Hands the socket, its buffers and its watched events over to another conn, without a system
  * call.  `from` is left closed and empty. */

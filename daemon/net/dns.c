@@ -16,7 +16,7 @@ struct dns {
 	struct ev_loop *loop;
 	ares_channel channel;
 	double timeout;
-	ev_timer timer;			 /* c-ares' retries */
+	ev_timer timer;                 /* c-ares' retries */
 	ev_io sockets[2 * DNS_SERVERS]; /* one UDP and one TCP socket a server */
 };
 
@@ -207,8 +207,8 @@ static int set_servers(struct dns *dns, const struct endpoint *at, size_t n, str
 	int error;
 
 	if (n > DNS_SERVERS)
-		return error_set(e, -EINVAL, "resolver: %zu servers: want at most %d",
-			n, DNS_SERVERS);
+		return error_set(
+			e, -EINVAL, "resolver: %zu servers: want at most %d", n, DNS_SERVERS);
 	for (size_t i = 0; i < n; i++) {
 		char text[ENDPOINT_TEXT];
 
@@ -217,7 +217,8 @@ static int set_servers(struct dns *dns, const struct endpoint *at, size_t n, str
 	}
 	error = ares_set_servers_ports_csv(dns->channel, list);
 	if (error != ARES_SUCCESS)
-		return error_set(e, -EINVAL, "resolver: servers %s: %s", list, ares_strerror(error));
+		return error_set(
+			e, -EINVAL, "resolver: servers %s: %s", list, ares_strerror(error));
 	return 0;
 }
 

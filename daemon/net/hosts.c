@@ -87,13 +87,15 @@ static int add_line(struct names *names, struct text line, size_t number, struct
 			number, (int)word.length, word.at);
 	word = next_word(&line);
 	if (word.length == 0)
-		return error_set(e, -EINVAL, "hosts: line %zu: want names after the address", number);
+		return error_set(
+			e, -EINVAL, "hosts: line %zu: want names after the address", number);
 	for (; word.length > 0; word = next_word(&line)) {
 		if (word.length > 1 && word.at[word.length - 1] == '.')
 			word.length--;
 		if (word.length > NAME_LENGTH)
-			return error_set(e, -EINVAL, "hosts: line %zu: %.*s...: want at most %d characters",
-				number, 40, word.at, NAME_LENGTH);
+			return error_set(e, -EINVAL,
+				"hosts: line %zu: %.*s...: want at most %d characters", number, 40,
+				word.at, NAME_LENGTH);
 		if (!add(names, word, &addr))
 			return error_set(e, -ENOMEM, "hosts: no memory");
 	}

@@ -1,9 +1,10 @@
 /*
  * hosts.h - hosts(5) text: names that have addresses without DNS.
  *
- * "ADDRESS NAME [NAME ...]", "#" begins a comment.  A name may stand in several lines and has the addresses
- * of all of them, without doubles, up to RESOLVER_ADDRS.  Letters of both cases are the same, one trailing
- * dot is dropped.  Addresses with a zone (fe80::1%eth0) belong to one link and are passed over.
+ * "ADDRESS NAME [NAME ...]", "#" begins a comment.  A name may stand in several lines and has the
+ * addresses of all of them, without doubles, up to RESOLVER_ADDRS.  Letters of both cases are the
+ * same, one trailing dot is dropped.  Addresses with a zone (fe80::1%eth0) belong to one link and
+ * are passed over.
  */
 #pragma once
 
@@ -11,5 +12,6 @@
 #include "base/text.h"
 #include "daemon/net/names.h"
 
-/* Adds the names of `text`, pinned, never to expire.  0; or -EINVAL or -ENOMEM with `e` saying "hosts: line N: ...". */
+/* Adds the names of `text`, pinned, never to expire.  0; or -EINVAL or -ENOMEM with `e` saying
+ * "hosts: line N: ...". */
 int hosts_add(struct names *names, struct text text, struct error *e) WARN_UNUSED;

@@ -70,8 +70,8 @@ struct name *names_find(struct names *names, struct text text)
 	uint32_t hash = hash_of(names, text);
 	struct name *name = *bucket_of(names, hash);
 
-	while (name && (name->hash != hash ||
-			       !text_equal((struct text){name->text, name->length}, text)))
+	while (name &&
+		(name->hash != hash || !text_equal((struct text){name->text, name->length}, text)))
 		name = name->chain;
 	if (name && name->kept && name != names->newest) {
 		list_remove(names, name);

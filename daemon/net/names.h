@@ -21,16 +21,16 @@ struct lookup_question;
 /* A name is pinned (being asked, or from the hosts text) until it is kept; only kept ones leave. */
 struct name {
 	struct lookup_question *question; /* the user's: who is asking, or NULL */
-	double expires;			  /* seconds; INFINITY: from the hosts text */
-	struct addr *addrs;		  /* the table's */
+	double expires;                   /* seconds; INFINITY: from the hosts text */
+	struct addr *addrs;               /* the table's */
 	uint8_t n_addrs;
 	uint8_t status; /* enum resolver_status */
 	bool kept;
 	uint8_t length;
 	uint32_t hash;
-	struct name *chain;	     /* private: same bucket */
-	struct name *older, *newer;  /* private: kept ones by last use */
-	char text[];		     /* with a NUL */
+	struct name *chain;         /* private: same bucket */
+	struct name *older, *newer; /* private: kept ones by last use */
+	char text[];                /* with a NUL */
 };
 
 struct names {
@@ -48,7 +48,8 @@ void names_fini(struct names *names);
 /* NULL: unknown.  A kept name counts as used. */
 struct name *names_find(struct names *names, struct text text);
 
-/* A new pinned name without addresses; `text` is not in the table yet, 1 to NAME_LENGTH bytes.  NULL: no memory. */
+/* A new pinned name without addresses; `text` is not in the table yet, 1 to NAME_LENGTH bytes.
+ * NULL: no memory. */
 struct name *names_add(struct names *names, struct text text) WARN_UNUSED;
 
 /* Copies the addresses in place of those of before.  False: no memory, and there are none. */

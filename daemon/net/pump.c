@@ -3,8 +3,9 @@
  * a stranger's bytes.  pump_fini() closes such a pipe.
  *
  * A large pipe carries a byte for half the CPU of one of 256 KiB, but the kernel gives a user only
- * pipe-user-pages-soft in all (pipe(7)): 64 MiB by default, two pages a pipe from then on.  So a pool has a few
- * large ones, enough for those who are never blocked, and those beyond stay at the kernel's default.
+ * pipe-user-pages-soft in all (pipe(7)): 64 MiB by default, two pages a pipe from then on.  So a
+ * pool has a few large ones, enough for those who are never blocked, and those beyond stay at the
+ * kernel's default.
  */
 #include "daemon/net/pump.h"
 
@@ -13,10 +14,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define LARGE_SIZE (1024 * 1024) /* asked for, the most an unprivileged user may; the kernel may give less */
-#define LARGE_PIPES 16		 /* of a pool */
+#define LARGE_SIZE                                                                                 \
+	(1024 * 1024)  /* asked for, the most an unprivileged user may; the kernel may give less */
+#define LARGE_PIPES 16 /* of a pool */
 #define FAIR_SHARE (1024 * 1024) /* bytes a pump moves in one turn */
-#define SHORT_READ 16384	 /* less than this and the socket is most likely empty */
+#define SHORT_READ 16384         /* less than this and the socket is most likely empty */
 
 struct pipe {
 	struct pipe *next;
@@ -41,7 +43,8 @@ static struct pipe *pipe_get(struct pipe_pool *pool)
 		free(p);
 		return NULL;
 	}
-	*p = (struct pipe){.read_fd = fds[0], .write_fd = fds[1], .large = pool->n_large < LARGE_PIPES};
+	*p = (struct pipe){
+		.read_fd = fds[0], .write_fd = fds[1], .large = pool->n_large < LARGE_PIPES};
 	if (p->large)
 		pool->n_large++;
 	size = p->large ? fcntl(p->write_fd, F_SETPIPE_SZ, LARGE_SIZE) : -1;
@@ -98,7 +101,8 @@ static bool fill(struct pump *pump, struct conn *from)
 
 	if (want > pump->left)
 		want = pump->left;
-	n = splice(from->fd, NULL, pump->pipe->write_fd, NULL, want, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+	n = splice(from->fd, NULL, pump->pipe->write_fd, NULL, want,
+		SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
 	if (n > 0) {
 		pump->held += n;
 		if (pump->left != PUMP_ENDLESS)
@@ -134,8 +138,8 @@ static bool drain(struct pump *pump, struct conn *to, uint64_t *moved)
 	return true;
 }
 
-enum pump_result pump_step(struct pump *pump, struct pipe_pool *pool, struct conn *from, struct conn *to,
-	uint64_t *moved)
+enum pump_result pump_step(struct pump *pump, struct pipe_pool *pool, struct conn *from,
+	struct conn *to, uint64_t *moved)
 {
 	uint64_t stop = *moved + FAIR_SHARE;
 

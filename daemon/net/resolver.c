@@ -194,7 +194,8 @@ static void compose(const struct lookup_question *question, struct resolver_answ
 	answer->status = status_of(error_of(question));
 	answer->cached = false;
 	answer->n_addrs = 0;
-	add_addrs(answer, six, RESOLVER_ADDRS - (four->query.n_addrs < half ? four->query.n_addrs : half));
+	add_addrs(answer, six,
+		RESOLVER_ADDRS - (four->query.n_addrs < half ? four->query.n_addrs : half));
 	add_addrs(answer, four, RESOLVER_ADDRS - answer->n_addrs);
 }
 
@@ -216,7 +217,8 @@ static double ttl_of(const struct lookup_question *question)
 
 	for (const struct family *f = question->families; f < question->families + FAMILIES; f++) {
 		if (f->query.error == DNS_OK)
-			ttl = smaller(ttl, f->query.ttl > options->min_ttl ? f->query.ttl : options->min_ttl);
+			ttl = smaller(ttl,
+				f->query.ttl > options->min_ttl ? f->query.ttl : options->min_ttl);
 		else if (failed(f))
 			ttl = smaller(ttl, RESOLVER_FAILURE_TTL);
 	}
@@ -455,8 +457,8 @@ static bool answer_known(const struct name *name, struct text text, struct resol
 }
 
 /* Joins the question of the name, or begins it.  False: a limit, or no memory. */
-static bool ask(struct resolver *resolver, struct text text, struct name *name,
-	struct lookup *lookup)
+static bool ask(
+	struct resolver *resolver, struct text text, struct name *name, struct lookup *lookup)
 {
 	struct lookup_question *question = name ? name->question : NULL;
 
@@ -501,8 +503,8 @@ void resolver_cancel(struct lookup *lookup)
 
 /* --- the resolver --- */
 
-struct resolver *resolver_new(struct ev_loop *loop, const struct resolver_options *options,
-	struct error *e)
+struct resolver *resolver_new(
+	struct ev_loop *loop, const struct resolver_options *options, struct error *e)
 {
 	struct resolver *resolver = calloc(1, sizeof(*resolver));
 

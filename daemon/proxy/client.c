@@ -14,8 +14,8 @@
 
 #include "daemon/proxy/worker.h"
 
-#define LINGER_TIME 2.0		  /* seconds */
-#define TURNS 64		  /* steps in one turn of the loop */
+#define LINGER_TIME 2.0 /* seconds */
+#define TURNS 64        /* steps in one turn of the loop */
 
 static void on_io(struct ev_loop *loop, ev_io *io, int revents)
 {
@@ -139,9 +139,11 @@ static enum next client_read_head(struct client *c)
 		ssize_t n;
 
 		if (c->conn.in) {
-			switch (head_find(buffer_text(c->conn.in), true, &c->seen, &limits, &error)) {
+			switch (head_find(
+				buffer_text(c->conn.in), true, &c->seen, &limits, &error)) {
 			case HEAD_DONE:
-				return client_enter(c, CLIENT_DECIDE, worker_config(w)->relay_timeout);
+				return client_enter(
+					c, CLIENT_DECIDE, worker_config(w)->relay_timeout);
 			case HEAD_BAD:
 				return bad_head(c, &error);
 			case HEAD_MORE:
@@ -155,7 +157,8 @@ static enum next client_read_head(struct client *c)
 		if (c->conn.eof)
 			return CLOSE;
 		if (c->timed_out && c->conn.in)
-			return bad_head(c, &(struct head_error){408, "the request head took too long"});
+			return bad_head(
+				c, &(struct head_error){408, "the request head took too long"});
 		if (c->timed_out)
 			return CLOSE;
 		if (!c->conn.readable)
@@ -201,7 +204,8 @@ static enum next client_reply(struct client *c)
 	if (error == -EAGAIN && !c->timed_out)
 		return WAIT;
 	if (error) {
-		c->exchange->record.ending = error == -EAGAIN ? ENDING_CLIENT_TIMEOUT : ENDING_CLIENT_GONE;
+		c->exchange->record.ending =
+			error == -EAGAIN ? ENDING_CLIENT_TIMEOUT : ENDING_CLIENT_GONE;
 		return CLOSE;
 	}
 	return client_next(c);
@@ -211,7 +215,7 @@ enum next client_next(struct client *c)
 {
 	struct worker *w = c->worker;
 	bool unread = c->exchange->has_body &&
-		(c->exchange->to_origin.body == BODY_NONE || !c->exchange->to_origin.taken);
+		      (c->exchange->to_origin.body == BODY_NONE || !c->exchange->to_origin.taken);
 
 	exchange_free(c);
 	c->seen = 0;
@@ -305,7 +309,8 @@ void client_drive(struct client *c)
 			break;
 	}
 	arm(c);
-	if (turns == TURNS) /* let others have the loop: an event that is fed would come before theirs */
+	if (turns ==
+		TURNS) /* let others have the loop: an event that is fed would come before theirs */
 		wake_at(c, c->worker->now);
 }
 

@@ -21,14 +21,14 @@ struct worker;
 struct origin;
 
 /* State, step. */
-#define CLIENT_STATES(X)                                                                            \
-	X(READ_HEAD, client_read_head) /* waits for a request, or reads its head */                 \
-	X(DECIDE, exchange_decide)     /* parses it and asks the policy */                          \
-	X(RESOLVE, exchange_resolve)   /* waits for addresses */                                    \
-	X(REACH, exchange_reach)       /* takes a pooled connection, or dials checked addresses */   \
-	X(DIAL, exchange_dial)	       /* waits for a connection */                                 \
-	X(RELAY, exchange_relay)       /* request and response on their way */                      \
-	X(REPLY, client_reply)	       /* sends an answer of our own */                             \
+#define CLIENT_STATES(X)                                                                           \
+	X(READ_HEAD, client_read_head) /* waits for a request, or reads its head */                \
+	X(DECIDE, exchange_decide)     /* parses it and asks the policy */                         \
+	X(RESOLVE, exchange_resolve)   /* waits for addresses */                                   \
+	X(REACH, exchange_reach)       /* takes a pooled connection, or dials checked addresses */ \
+	X(DIAL, exchange_dial)         /* waits for a connection */                                \
+	X(RELAY, exchange_relay)       /* request and response on their way */                     \
+	X(REPLY, client_reply)         /* sends an answer of our own */                            \
 	X(LINGER, client_linger)       /* lets the client read it before the close */
 
 enum client_state {
@@ -50,26 +50,26 @@ struct exchange {
 	struct generation *generation;
 	struct query query;
 	struct uri uri; /* query.host points into it */
-	char *line;	/* copy of method and target, for the record */
+	char *line;     /* copy of method and target, for the record */
 
 	enum method method;
 	int minor; /* the client's HTTP/1.minor */
 	bool has_body;
-	bool expects;	    /* 100-continue: it may wait for that with its body */
-	bool retriable;	    /* idempotent and without a body (RFC 9110 9.2.2) */
+	bool expects;   /* 100-continue: it may wait for that with its body */
+	bool retriable; /* idempotent and without a body (RFC 9110 9.2.2) */
 	bool retried;
-	bool answered;	    /* the lookup has */
-	bool dialled;	    /* the dial has answered */
-	bool request_lost;  /* the origin takes no more of the request */
-	bool final;	    /* the final response head is on its way to the client */
-	bool origin_keeps;  /* the origin's connection can carry another exchange */
+	bool answered;          /* the lookup has */
+	bool dialled;           /* the dial has answered */
+	bool request_lost;      /* the origin takes no more of the request */
+	bool final;             /* the final response head is on its way to the client */
+	bool origin_keeps;      /* the origin's connection can carry another exchange */
 	bool client_close_ends; /* only the close tells the client that the body is over */
 	struct lookup lookup;
 	struct dial dial;
 	struct addr addrs[RESOLVER_ADDRS];
 	struct buffer *request; /* its head as the origin gets it, kept for a second try */
 	struct origin *origin;
-	size_t seen; /* of the response head */
+	size_t seen;       /* of the response head */
 	unsigned interims; /* 1xx responses so far */
 	struct flow to_origin, to_client;
 };
@@ -79,16 +79,16 @@ struct client {
 	TAILQ_ENTRY(client) link;
 	enum client_state state;
 	enum listener_kind kind;
-	bool keep_alive;     /* after this exchange */
-	bool over_limit;     /* accepted only to be told that egret is full */
+	bool keep_alive; /* after this exchange */
+	bool over_limit; /* accepted only to be told that egret is full */
 	bool timed_out;
 	struct conn conn;
 	struct endpoint at;
 	ev_timer timer;
-	double deadline;     /* monotonic seconds; INFINITY: none */
-	double timer_at;     /* when `timer` fires at the latest */
-	double head_since;   /* first byte of this head; 0: none yet */
-	size_t seen;	     /* of the request head */
+	double deadline;           /* monotonic seconds; INFINITY: none */
+	double timer_at;           /* when `timer` fires at the latest */
+	double head_since;         /* first byte of this head; 0: none yet */
+	size_t seen;               /* of the request head */
 	struct exchange *exchange; /* NULL between requests */
 };
 

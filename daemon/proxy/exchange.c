@@ -77,11 +77,11 @@ void exchange_free(struct client *c)
 }
 
 /* An answer with the story of the verdict, or any other text. */
-static enum next answer(struct client *c, enum ending ending, int status, const char *error,
-	const char *details)
+static enum next answer(
+	struct client *c, enum ending ending, int status, const char *error, const char *details)
 {
-	return client_answer(c, ending,
-		&(struct reply){.status = status, .error = error, .details = details});
+	return client_answer(
+		c, ending, &(struct reply){.status = status, .error = error, .details = details});
 }
 
 static enum next deny(struct client *c)
@@ -119,7 +119,8 @@ static enum next too_many(struct client *c, const struct limit *limit)
 
 	v->action = ACTION_DENY;
 	v->reason = REASON_RATE;
-	snprintf(details, sizeof(details), "partner %s: rate %s, burst %u exceeded (%s:%d); try again in %llu s",
+	snprintf(details, sizeof(details),
+		"partner %s: rate %s, burst %u exceeded (%s:%d); try again in %llu s",
 		v->section->name, v->section->rate_text, v->section->rate_burst, v->section->file,
 		v->section->line, (unsigned long long)seconds);
 	return client_answer(c, ENDING_RATE_LIMITED,
@@ -190,7 +191,7 @@ static bool keep_request(struct client *c, const struct head *head)
 	x->minor = head->minor;
 	x->expects = head->expect_continue;
 	x->retriable = head->body == BODY_NONE && head->method_id != METHOD_POST &&
-		head->method_id != METHOD_PATCH && head->method_id != METHOD_OTHER;
+		       head->method_id != METHOD_PATCH && head->method_id != METHOD_OTHER;
 	if (head->method_id == METHOD_CONNECT)
 		return true;
 	x->request = buffer_get(&c->worker->buffers, size);
@@ -219,8 +220,9 @@ static bool is_info(const struct uri *uri)
 {
 	static const char name[] = "egret.internal";
 
-	return !uri->is_address && text_equal((struct text){uri->host, uri->host_length}, TEXT(name)) &&
-		uri->scheme == SCHEME_HTTP && uri->port == 80;
+	return !uri->is_address &&
+	       text_equal((struct text){uri->host, uri->host_length}, TEXT(name)) &&
+	       uri->scheme == SCHEME_HTTP && uri->port == 80;
 }
 
 /* The request as a proxy sees it; its head is still in the buffer. */
@@ -235,7 +237,8 @@ static enum next decide_request(struct client *c, const struct head *head)
 			"full: [proxy] max-connections is reached");
 	}
 	if (uri_parse(head, &x->uri, &error))
-		return answer(c, ENDING_BAD_REQUEST, error.status, "http_request_error", error.text);
+		return answer(
+			c, ENDING_BAD_REQUEST, error.status, "http_request_error", error.text);
 	ask_about(c, head);
 	if (is_info(&x->uri))
 		return info_answer(c, head);
@@ -245,7 +248,8 @@ static enum next decide_request(struct client *c, const struct head *head)
 	if (forward_is_loop(head, text_of(x->generation->config->name)))
 		return deny_for(c, REASON_LOOP);
 	if (head->max_forwards == 0)
-		return client_answer(c, ENDING_DONE, &(struct reply){.status = 200, .body = TEXT("\n")});
+		return client_answer(
+			c, ENDING_DONE, &(struct reply){.status = 200, .body = TEXT("\n")});
 	if (!keep_request(c, head))
 		return answer(c, ENDING_FULL, 503, "proxy_internal_error", "out of memory");
 	return decide(c);
@@ -265,9 +269,11 @@ enum next exchange_decide(struct client *c)
 	x->has_body = true;
 	if (head_request(buffer_text(c->conn.in), &limits, &head, &error) != HEAD_DONE) {
 		c->keep_alive = false;
-		return answer(c, ENDING_BAD_REQUEST, error.status, "http_request_error", error.text);
+		return answer(
+			c, ENDING_BAD_REQUEST, error.status, "http_request_error", error.text);
 	}
-	x->has_body = head.body == BODY_CHUNKED || (head.body == BODY_LENGTH && head.body_length > 0);
+	x->has_body =
+		head.body == BODY_CHUNKED || (head.body == BODY_LENGTH && head.body_length > 0);
 	x->method = head.method_id;
 	c->keep_alive = head.keep_alive;
 	if (!keep_line(x, &head))
@@ -279,7 +285,8 @@ enum next exchange_decide(struct client *c)
 
 static void on_answer(struct lookup *lookup)
 {
-	struct exchange *x = (struct exchange *)((char *)lookup - offsetof(struct exchange, lookup));
+	struct exchange *x =
+		(struct exchange *)((char *)lookup - offsetof(struct exchange, lookup));
 	struct client *c = x->client;
 
 	x->answered = true;
@@ -293,9 +300,12 @@ static enum next dns_failed(struct client *c)
 		const char *error, *rcode, *text;
 	} answers[] = {
 		[RESOLVER_NO_NAME] = {502, "dns_error", "NXDOMAIN", "has no address in the DNS"},
-		[RESOLVER_FAILED] = {502, "dns_error", "SERVFAIL", "could not be looked up: the DNS servers failed"},
-		[RESOLVER_TIMEOUT] = {504, "dns_timeout", NULL, "could not be looked up: the DNS servers do not answer"},
-		[RESOLVER_FULL] = {503, "dns_error", NULL, "could not be looked up: too many look-ups wait already"},
+		[RESOLVER_FAILED] = {502, "dns_error", "SERVFAIL",
+			"could not be looked up: the DNS servers failed"},
+		[RESOLVER_TIMEOUT] = {504, "dns_timeout", NULL,
+			"could not be looked up: the DNS servers do not answer"},
+		[RESOLVER_FULL] = {503, "dns_error", NULL,
+			"could not be looked up: too many look-ups wait already"},
 	};
 	struct exchange *x = c->exchange;
 	enum resolver_status s = x->lookup.answer.status;
@@ -315,7 +325,8 @@ enum next exchange_resolve(struct client *c)
 	struct exchange *x = c->exchange;
 
 	if (!x->answered && !x->lookup.on_answer)
-		x->answered = resolver_ask(c->worker->resolver, x->query.host, &x->lookup, on_answer);
+		x->answered =
+			resolver_ask(c->worker->resolver, x->query.host, &x->lookup, on_answer);
 	if (!x->answered)
 		return client_watch(c) ? WAIT : CLOSE;
 	x->record.dns = x->lookup.took;
@@ -348,11 +359,12 @@ static enum reason guard(struct exchange *x, struct dial_options *options)
 	for (size_t i = 0; i < x->query.n_addrs; i++) {
 		struct endpoint to = {x->query.addrs[i], x->query.port};
 		const struct addr *egress;
-		enum reason r = policy_guard(x->generation->policy, &x->query, &x->record.verdict,
-			&to.addr, &block);
+		enum reason r = policy_guard(
+			x->generation->policy, &x->query, &x->record.verdict, &to.addr, &block);
 		bool none;
 
-		egress = generation_egress(x->generation, x->record.verdict.section, &to.addr, &none);
+		egress = generation_egress(
+			x->generation, x->record.verdict.section, &to.addr, &none);
 		if (r == REASON_MATCHED && none)
 			r = REASON_NOT_RESOLVED;
 		if (r == REASON_MATCHED && is_own(x->client->worker->shared, &to))
@@ -410,8 +422,8 @@ static enum next begin_relay(struct client *c, struct origin *o)
 enum next exchange_reach(struct client *c)
 {
 	struct exchange *x = c->exchange;
-	struct dial_options options = {.port = x->query.port,
-		.timeout = x->generation->config->connect_timeout};
+	struct dial_options options = {
+		.port = x->query.port, .timeout = x->generation->config->connect_timeout};
 	enum reason why;
 
 	if (x->retriable && !x->retried && x->request && x->generation == c->worker->generation) {
@@ -451,7 +463,8 @@ static enum next dial_failed(struct client *c)
 	}
 	snprintf(details, sizeof(details), "no connection to %.*s port %u: %s",
 		(int)x->uri.host_length, x->uri.host, x->query.port, strerror(x->dial.error));
-	return answer(c, status == 503 ? ENDING_FULL : ENDING_CONNECT_FAILED, status, error, details);
+	return answer(
+		c, status == 503 ? ENDING_FULL : ENDING_CONNECT_FAILED, status, error, details);
 }
 
 static enum next open_tunnel(struct client *c, struct origin *o)

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #define SPLICE_FROM 65536 /* bytes left from which a pipe is worth its system calls */
-#define READS 16	  /* in one step */
+#define READS 16          /* in one step */
 
 void flow_init(struct flow *flow, enum body body, uint64_t length, bool rechunk)
 {
@@ -48,8 +48,8 @@ static void end_body(struct flow *flow, struct buffer *out)
 /* Room that put_data() and end_body() need beyond the data. */
 #define OVERHEAD (CHUNK_HEAD + 2 + sizeof(CHUNK_LAST) - 1)
 
-static bool take_plain(struct flow *flow, struct conn *from, struct buffer *out,
-	struct buffer_pool *buffers)
+static bool take_plain(
+	struct flow *flow, struct conn *from, struct buffer *out, struct buffer_pool *buffers)
 {
 	struct text data = buffer_text(from->in);
 	size_t room = buffer_room(out) - OVERHEAD;
@@ -65,8 +65,8 @@ static bool take_plain(struct flow *flow, struct conn *from, struct buffer *out,
 	return true;
 }
 
-static bool take_chunked(struct flow *flow, struct conn *from, struct buffer *out,
-	struct buffer_pool *buffers)
+static bool take_chunked(
+	struct flow *flow, struct conn *from, struct buffer *out, struct buffer_pool *buffers)
 {
 	struct text all = buffer_text(from->in), in = all, data;
 	bool good = true;
@@ -95,8 +95,8 @@ static bool take_chunked(struct flow *flow, struct conn *from, struct buffer *ou
 }
 
 /* From `in` to `out`, as far as there is room. */
-static enum flow_result take(struct flow *flow, struct conn *from, struct conn *to,
-	struct buffer_pool *buffers)
+static enum flow_result take(
+	struct flow *flow, struct conn *from, struct conn *to, struct buffer_pool *buffers)
 {
 	if (flow->taken || buffer_held(from->in) == 0)
 		return FLOW_WAIT;
@@ -114,11 +114,12 @@ static enum flow_result take(struct flow *flow, struct conn *from, struct conn *
 static bool should_pump(const struct flow *flow, const struct conn *from, const struct conn *to)
 {
 	return !flow->taken && !flow->rechunk && buffer_held(from->in) == 0 && !to->out &&
-		(flow->body == BODY_CLOSE || (flow->body == BODY_LENGTH && flow->left >= SPLICE_FROM));
+	       (flow->body == BODY_CLOSE ||
+		       (flow->body == BODY_LENGTH && flow->left >= SPLICE_FROM));
 }
 
-static enum flow_result pump(struct flow *flow, struct conn *from, struct conn *to,
-	struct pipe_pool *pipes)
+static enum flow_result pump(
+	struct flow *flow, struct conn *from, struct conn *to, struct pipe_pool *pipes)
 {
 	switch (pump_step(&flow->pump, pipes, from, to, &flow->bytes)) {
 	case PUMP_WAIT:
@@ -152,8 +153,8 @@ static enum flow_result on_end(struct flow *flow, struct conn *to, struct buffer
 }
 
 /* Reads once.  FLOW_BUSY: there is something to do now. */
-static enum flow_result receive(struct flow *flow, struct conn *from, struct conn *to,
-	struct buffer_pool *buffers)
+static enum flow_result receive(
+	struct flow *flow, struct conn *from, struct conn *to, struct buffer_pool *buffers)
 {
 	ssize_t n = 0;
 

@@ -14,8 +14,8 @@
 
 struct flow {
 	enum body body; /* how `from` frames it */
-	bool rechunk;	/* `to` gets chunked coding */
-	bool taken;	/* the whole body has been read from `from` */
+	bool rechunk;   /* `to` gets chunked coding */
+	bool taken;     /* the whole body has been read from `from` */
 	bool pumping;
 	uint64_t left; /* BODY_LENGTH */
 	struct chunk chunk;
@@ -25,8 +25,8 @@ struct flow {
 
 enum flow_result {
 	FLOW_WAIT,
-	FLOW_BUSY, /* the same; a fair share is done, and `from` may be readable still */
-	FLOW_DONE, /* all of it is with the kernel */
+	FLOW_BUSY,       /* the same; a fair share is done, and `from` may be readable still */
+	FLOW_DONE,       /* all of it is with the kernel */
 	FLOW_FROM_ENDED, /* before the body did: the message is incomplete */
 	FLOW_FROM_FAILED,
 	FLOW_FROM_BAD,

@@ -12,7 +12,8 @@ static int parse(struct generation *g, struct files *files, const char *name, st
 	g->config = config_new(files, name, e);
 	if (!g->config)
 		return -EINVAL;
-	g->policy = policy_new(files, g->config->acl, g->config->pod_cidr.at, g->config->pod_cidr.n, e);
+	g->policy =
+		policy_new(files, g->config->acl, g->config->pod_cidr.at, g->config->pod_cidr.n, e);
 	if (!g->policy)
 		return -EINVAL;
 	if (!g->config->dns_hosts_file)

@@ -12,7 +12,7 @@
 #include "nat/facts.h"
 
 #define PARTNERS_MAX 200 /* shown */
-#define HOSTS_MAX 20	 /* shown of one partner */
+#define HOSTS_MAX 20     /* shown of one partner */
 #define GROUPS_MAX 64
 
 static json_t *strings_of_groups(const struct policy *policy, const struct addr *client)
@@ -111,10 +111,13 @@ static const char *hint(const struct client *c, const struct generation *g)
 	if (policy_is_pod(g->policy, &c->at.addr))
 		return NULL;
 	if (addr_classify(&c->at.addr) == ADDR_LOOPBACK || nat_address_is_local(&c->at.addr))
-		return "this address is the gateway node's own, not a pod's: the request was made on the "
+		return "this address is the gateway node's own, not a pod's: the request was made "
+		       "on the "
 		       "node itself, or by a pod with hostNetwork";
-	return "this address is not in [gateway] pod-cidr: a pod that connects to a node's address is "
-	       "masqueraded by the network plugin and arrives with its node's address; let pods connect "
+	return "this address is not in [gateway] pod-cidr: a pod that connects to a node's address "
+	       "is "
+	       "masqueraded by the network plugin and arrives with its node's address; let pods "
+	       "connect "
 	       "to the gateway's address inside the pod network (of cni0 or flannel.1)";
 }
 
@@ -125,11 +128,11 @@ static json_t *facts(struct client *c)
 	const char *why = hint(c, g);
 	size_t more;
 	json_t *list = partners(c, g, &more);
-	json_t *all = json_pack("{s:s, s:s, s:o, s:b, s:o, s:I, s:I, s:s}", "version", EGRET_VERSION,
-		"client", addr_print(&c->at.addr, address), "groups",
+	json_t *all = json_pack("{s:s, s:s, s:o, s:b, s:o, s:I, s:I, s:s}", "version",
+		EGRET_VERSION, "client", addr_print(&c->at.addr, address), "groups",
 		strings_of_groups(g->policy, &c->at.addr), "pod", why == NULL, "partners", list,
-		"partners-not-shown", (json_int_t)more, "generation", (json_int_t)g->number, "digest",
-		g->digest);
+		"partners-not-shown", (json_int_t)more, "generation", (json_int_t)g->number,
+		"digest", g->digest);
 
 	if (why)
 		json_object_set_new(all, "hint", json_string(why));
@@ -142,7 +145,7 @@ static void print_list(FILE *out, const char *label, const json_t *list, const c
 	size_t i;
 
 	fprintf(out, "%s", label);
-	json_array_foreach(list, i, value)
+	json_array_foreach (list, i, value)
 		fprintf(out, "%s%s", i ? ", " : "", json_string_value(value));
 	fprintf(out, "%s\n", json_array_size(list) ? "" : none);
 }
@@ -150,17 +153,20 @@ static void print_list(FILE *out, const char *label, const json_t *list, const c
 static void print_partner(FILE *out, const json_t *p)
 {
 	fprintf(out, "\n  %s%s\n", json_string_value(json_object_get(p, "name")),
-		strcmp(json_string_value(json_object_get(p, "mode")), "report") ? "" : " (report only)");
+		strcmp(json_string_value(json_object_get(p, "mode")), "report") ? ""
+										: " (report only)");
 	print_list(out, "    to      ", json_object_get(p, "to"), "-");
 	print_list(out, "    ports   ", json_object_get(p, "ports"), "any (CONNECT: 443)");
 	print_list(out, "    egress  ", json_object_get(p, "egress"), "chosen by the kernel");
 	if (!json_object_get(p, "rate"))
 		return;
-	fprintf(out, "    rate    %s, burst %lld, per %s", json_string_value(json_object_get(p, "rate")),
+	fprintf(out, "    rate    %s, burst %lld, per %s",
+		json_string_value(json_object_get(p, "rate")),
 		(long long)json_integer_value(json_object_get(p, "burst")),
 		json_string_value(json_object_get(p, "rate-per")));
 	if (json_object_get(p, "left"))
-		fprintf(out, ", %lld left now", (long long)json_integer_value(json_object_get(p, "left")));
+		fprintf(out, ", %lld left now",
+			(long long)json_integer_value(json_object_get(p, "left")));
 	fputc('\n', out);
 }
 
@@ -181,8 +187,10 @@ static char *print_text(const json_t *all)
 	print_list(out, ", in groups: ", json_object_get(all, "groups"), "none");
 	if (why)
 		fprintf(out, "Not a pod: %s.\n", why);
-	fprintf(out, "\nYou may reach %s\n", json_array_size(list) ? "these partners:" : "nothing: no partner names you in `from`.");
-	json_array_foreach(list, i, p)
+	fprintf(out, "\nYou may reach %s\n",
+		json_array_size(list) ? "these partners:"
+				      : "nothing: no partner names you in `from`.");
+	json_array_foreach (list, i, p)
 		print_partner(out, p);
 	if (json_integer_value(json_object_get(all, "partners-not-shown")))
 		fprintf(out, "\n  and %lld more\n",

@@ -82,7 +82,7 @@ static bool is_same(const struct origin *o, struct text host, const struct query
 	const struct section *section)
 {
 	return o->port == query->port && o->section == section &&
-		text_equal((struct text){o->host, o->host_length}, host);
+	       text_equal((struct text){o->host, o->host_length}, host);
 }
 
 /* Nothing came that nobody asked for, nor the end.  The loop has looked since the last turn; in the
@@ -98,15 +98,16 @@ static bool is_quiet(const struct origin *o)
 	return recv(o->conn.fd, &byte, 1, MSG_PEEK) < 0 && errno == EAGAIN;
 }
 
-struct origin *origin_find(struct worker *worker, const struct query *query,
-	const struct verdict *verdict)
+struct origin *origin_find(
+	struct worker *worker, const struct query *query, const struct verdict *verdict)
 {
 	char address[ADDR_TEXT];
-	struct text host = query->host.length ? query->host : text_of(addr_print(query->addrs, address));
+	struct text host =
+		query->host.length ? query->host : text_of(addr_print(query->addrs, address));
 	uint64_t h = hash_of(host, query->port, verdict->section);
 	struct origin *o;
 
-	LIST_FOREACH(o, &worker->origins.buckets[h % ORIGIN_BUCKETS], same) {
+	LIST_FOREACH (o, &worker->origins.buckets[h % ORIGIN_BUCKETS], same) {
 		if (o->hash != h || !is_same(o, host, query, verdict->section) || !is_quiet(o))
 			continue;
 		if (policy_guard(worker->generation->policy, query, verdict, &o->at.addr, NULL) !=

@@ -21,13 +21,13 @@ struct origin {
 	struct endpoint at;    /* the address that was dialled */
 	struct addr egress;    /* bound source address */
 	bool has_egress;
-	bool reused;	       /* it has carried an exchange before */
+	bool reused; /* it has carried an exchange before */
 	const struct section *section;
 	uint64_t generation;
 	double idle_since;
 	uint64_t hash;
-	LIST_ENTRY(origin) same;   /* in its bucket */
-	TAILQ_ENTRY(origin) idle;  /* the longest idle first */
+	LIST_ENTRY(origin) same;  /* in its bucket */
+	TAILQ_ENTRY(origin) idle; /* the longest idle first */
 	uint16_t port;
 	uint8_t host_length;
 	char host[];
@@ -50,8 +50,8 @@ void origin_free(struct origin *origin);
 
 /* Looks for an idle connection for this query's target under this verdict; its address is
  * held against the guard again, for this client.  NULL: none. */
-struct origin *origin_find(struct worker *worker, const struct query *query,
-	const struct verdict *verdict);
+struct origin *origin_find(
+	struct worker *worker, const struct query *query, const struct verdict *verdict);
 
 /* Gives a connection that can carry another exchange back, or closes it. */
 void origin_release(struct origin *origin, bool reusable);

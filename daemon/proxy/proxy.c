@@ -220,9 +220,10 @@ static void finish(struct proxy *p)
 
 int proxy_run(const struct proxy_start *start)
 {
-	struct proxy p = {.start = start, .shared = {.access_fd = -1,
-		.listeners = start->listeners,
-		.n_listeners = start->n_listeners}};
+	struct proxy p = {.start = start,
+		.shared = {.access_fd = -1,
+			.listeners = start->listeners,
+			.n_listeners = start->n_listeners}};
 
 	log_set_process("proxy");
 	signal(SIGPIPE, SIG_IGN);

@@ -23,6 +23,6 @@ struct proxy_start {
 	unsigned workers;
 };
 
-/* Runs until drained, or until the gate is gone.  Returns the exit status.  Privileges are already dropped (sandbox.h).
- * The first message must be a GENERATION. */
+/* Runs until drained, or until the gate is gone.  Returns the exit status.  Privileges are already
+ * dropped (sandbox.h). The first message must be a GENERATION. */
 int proxy_run(const struct proxy_start *start);

@@ -1,8 +1,8 @@
 /*
  * The last state of an exchange: the request on its way to the origin and the
- * response on its way back, both at once, in either order.  Until the first byte of a response is on
- * its way to the client, a failure is answered; after that the client is cut off
- * so that it can see that something is missing.
+ * response on its way back, both at once, in either order.  Until the first byte of a response is
+ * on its way to the client, a failure is answered; after that the client is cut off so that it can
+ * see that something is missing.
  */
 #include "daemon/proxy/client.h"
 
@@ -15,11 +15,12 @@
 #include "daemon/proxy/origin.h"
 #include "daemon/proxy/worker.h"
 
-#define INTERIMS 16 /* 1xx responses to one request: a client that does not read holds them all here */
+#define INTERIMS                                                                                   \
+	16 /* 1xx responses to one request: a client that does not read holds them all here */
 
 /* The exchange fails: an answer, or where one has begun, a cut. */
-static enum next fail(struct client *c, enum ending ending, int status, const char *error,
-	const char *details)
+static enum next fail(
+	struct client *c, enum ending ending, int status, const char *error, const char *details)
 {
 	struct exchange *x = c->exchange;
 
@@ -32,8 +33,8 @@ static enum next fail(struct client *c, enum ending ending, int status, const ch
 		client_reset(c);
 		return CLOSE;
 	}
-	return client_answer(c, ending,
-		&(struct reply){.status = status, .error = error, .details = details});
+	return client_answer(
+		c, ending, &(struct reply){.status = status, .error = error, .details = details});
 }
 
 /* The origin closed or reset before its response was whole. */
@@ -50,7 +51,8 @@ static enum next origin_gone(struct client *c)
 		flow_init(&x->to_origin, BODY_NONE, 0, false);
 		return client_enter(c, CLIENT_REACH, INFINITY);
 	}
-	return fail(c, ENDING_ORIGIN_GONE, 502, x->final ? "http_response_incomplete" : "connection_terminated",
+	return fail(c, ENDING_ORIGIN_GONE, 502,
+		x->final ? "http_response_incomplete" : "connection_terminated",
 		"the origin closed the connection before its response was complete");
 }
 
@@ -63,7 +65,8 @@ static enum next client_gone(struct client *c)
 
 static enum next no_memory(struct client *c)
 {
-	return fail(c, ENDING_FULL, 503, "proxy_internal_error", "out of memory or file descriptors");
+	return fail(
+		c, ENDING_FULL, 503, "proxy_internal_error", "out of memory or file descriptors");
 }
 
 /* The request body.  WAIT: nothing to tell. */
@@ -123,8 +126,8 @@ static enum next forward_head(struct client *c, const struct head *head)
 
 	if (!interim) {
 		x->client_close_ends = framing == FRAMING_CLOSE;
-		c->keep_alive = c->keep_alive && !x->client_close_ends && !w->draining && !c->conn.eof &&
-			(x->to_origin.taken && !x->request_lost);
+		c->keep_alive = c->keep_alive && !x->client_close_ends && !w->draining &&
+				!c->conn.eof && (x->to_origin.taken && !x->request_lost);
 		x->origin_keeps = head->keep_alive && head->body != BODY_CLOSE;
 		x->final = true;
 		x->record.status = head->status;
@@ -132,7 +135,8 @@ static enum next forward_head(struct client *c, const struct head *head)
 		buffer_put(&w->buffers, x->request);
 		x->request = NULL;
 		flow_init(&x->to_client, head->body, head->body_length,
-			framing == FRAMING_CHUNKED || (head->body == BODY_CHUNKED && framing == FRAMING_SAME));
+			framing == FRAMING_CHUNKED ||
+				(head->body == BODY_CHUNKED && framing == FRAMING_SAME));
 	}
 	if (interim && x->minor == 0)
 		return WAIT; /* RFC 9110 15.2: not to a HTTP/1.0 client */
@@ -174,7 +178,8 @@ static enum next read_response_head(struct client *c)
 			return bad_response(c, &error);
 		if (r == HEAD_DONE) {
 			if (head.status < 200 && ++x->interims > INTERIMS)
-				return bad_response(c, &(struct head_error){502, "too many 1xx responses"});
+				return bad_response(
+					c, &(struct head_error){502, "too many 1xx responses"});
 			next = forward_head(c, &head);
 			conn_consume(from, &w->buffers, head.length);
 			x->seen = 0;
@@ -223,7 +228,8 @@ static enum next send_response(struct client *c)
 	case FLOW_WAIT:
 		break;
 	case FLOW_FROM_BAD:
-		return bad_response(c, &(struct head_error){502, "the response body is not chunked coding"});
+		return bad_response(
+			c, &(struct head_error){502, "the response body is not chunked coding"});
 	case FLOW_FROM_ENDED:
 	case FLOW_FROM_FAILED:
 		return origin_gone(c);
@@ -263,12 +269,13 @@ enum next exchange_timeout(struct client *c)
 
 	if (c->state != CLIENT_RELAY)
 		return CLOSE;
-	if (!x->to_origin.taken && !flow_wants_write(&x->to_origin, &x->origin->conn) && !x->final &&
-		!(x->expects && x->interims == 0 && x->to_origin.bytes == 0))
+	if (!x->to_origin.taken && !flow_wants_write(&x->to_origin, &x->origin->conn) &&
+		!x->final && !(x->expects && x->interims == 0 && x->to_origin.bytes == 0))
 		return fail(c, ENDING_CLIENT_TIMEOUT, 408, "http_request_error",
 			"the request body took too long");
 	if (x->final && flow_wants_write(&x->to_client, &c->conn))
-		return fail(c, ENDING_CLIENT_TIMEOUT, 408, NULL, "the client does not take the response");
+		return fail(c, ENDING_CLIENT_TIMEOUT, 408, NULL,
+			"the client does not take the response");
 	return fail(c, ENDING_ORIGIN_TIMEOUT, 504, "http_response_timeout",
 		"the origin did not answer in time");
 }
@@ -284,7 +291,7 @@ void exchange_wants(const struct client *c, int *client_events, int *origin_even
 	}
 	if (x->to_origin.taken ? !c->conn.in
 			       : !x->request_lost &&
-				flow_wants_read(&x->to_origin, &c->conn, &x->origin->conn))
+					 flow_wants_read(&x->to_origin, &c->conn, &x->origin->conn))
 		*client_events |= EV_READ;
 	if (c->conn.blocked && (c->conn.out || x->to_client.pump.held))
 		*client_events |= EV_WRITE;

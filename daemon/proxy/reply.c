@@ -71,8 +71,9 @@ bool reply_put(struct conn *conn, struct buffer_pool *pool, const struct reply *
 	head = fmemopen(out->data + out->end, HEAD_ROOM, "w");
 	if (!head)
 		return false;
-	fprintf(head, "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
-		      "Cache-Control: no-store\r\n",
+	fprintf(head,
+		"HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
+		"Cache-Control: no-store\r\n",
 		reply->status, reply_phrase(reply->status), date,
 		reply->type ? reply->type : "text/plain; charset=utf-8", body.length);
 	if (reply->error) {

@@ -9,14 +9,14 @@
 
 struct reply {
 	int status;
-	const char *error;	 /* RFC 9209 2.3 error type, or NULL: no Proxy-Status */
-	const char *rcode;	 /* dns_error: RFC 9209 2.3.2 extra parameter, or NULL */
-	const char *details;	 /* for a person; other than printable ASCII is shown as '?' */
-	uint64_t retry_after;	 /* seconds; 0: no Retry-After */
-	const char *type;	 /* NULL: text/plain */
-	struct text body;	 /* length 0: "egret: DETAILS\n" */
+	const char *error;    /* RFC 9209 2.3 error type, or NULL: no Proxy-Status */
+	const char *rcode;    /* dns_error: RFC 9209 2.3.2 extra parameter, or NULL */
+	const char *details;  /* for a person; other than printable ASCII is shown as '?' */
+	uint64_t retry_after; /* seconds; 0: no Retry-After */
+	const char *type;     /* NULL: text/plain */
+	struct text body;     /* length 0: "egret: DETAILS\n" */
 	bool keep_alive;
-	bool head_only;		 /* answers HEAD: no body */
+	bool head_only; /* answers HEAD: no body */
 };
 
 /* Writes into conn->out.  False when there is no memory. */

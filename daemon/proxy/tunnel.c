@@ -153,8 +153,8 @@ static void on_origin(struct ev_loop *loop, ev_io *io, int revents)
 	drive(t);
 }
 
-/* Would this tunnel be made again, and leave from the same address?  If not, `v` says why, as far as
- * the policy does. */
+/* Would this tunnel be made again, and leave from the same address?  If not, `v` says why, as far
+ * as the policy does. */
 static bool still_allowed(const struct tunnel *t, const struct generation *now, struct verdict *v)
 {
 	const struct section *block = NULL;
@@ -181,8 +181,8 @@ static void close_denied(struct tunnel *t, const struct verdict *v)
 
 	if (v->action == ACTION_DENY)
 		policy_explain(&t->query, v, text, sizeof(text));
-	snprintf(why, sizeof(why), "%s: %s", v->action == ACTION_DENY ? reason_name(v->reason) : "egress",
-		text);
+	snprintf(why, sizeof(why), "%s: %s",
+		v->action == ACTION_DENY ? reason_name(v->reason) : "egress", text);
 	t->record.detail = why;
 	abort_both(t, ENDING_POLICY_CHANGED);
 }
@@ -215,10 +215,11 @@ static struct text keep(char **at, struct text text)
 }
 
 bool tunnel_start(struct worker *w, struct conn *client, struct conn *origin,
-	struct generation *generation, const struct query *query, const struct record *record, double began)
+	struct generation *generation, const struct query *query, const struct record *record,
+	double began)
 {
-	struct tunnel *t = calloc(1,
-		sizeof(*t) + record->target.length + record->method.length + query->host.length);
+	struct tunnel *t = calloc(
+		1, sizeof(*t) + record->target.length + record->method.length + query->host.length);
 	char *texts;
 
 	if (!t)

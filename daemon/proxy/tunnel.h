@@ -1,8 +1,8 @@
 /*
  * tunnel.h - a CONNECT after its 200: two sockets and the bytes between them, spliced.
  *
- * Each direction ends on its own (half-close); the tunnel ends when both have, when either side fails,
- * when it idles too long, or when a new policy denies it.
+ * Each direction ends on its own (half-close); the tunnel ends when both have, when either side
+ * fails, when it idles too long, or when a new policy denies it.
  */
 #pragma once
 
@@ -17,9 +17,11 @@ struct generation;
 struct tunnel;
 
 /* Takes over both connections (fds, buffers, watchers) and the record, whose texts and
- * the query's host are copied.  What `client->in` holds is sent to the origin first.  False when there is no memory: nothing is taken. */
+ * the query's host are copied.  What `client->in` holds is sent to the origin first.  False when
+ * there is no memory: nothing is taken. */
 bool tunnel_start(struct worker *worker, struct conn *client, struct conn *origin,
-	struct generation *generation, const struct query *query, const struct record *record, double began);
+	struct generation *generation, const struct query *query, const struct record *record,
+	double began);
 
 /* Holds every tunnel against the worker's (new) generation. */
 void tunnels_recheck(struct worker *worker);

@@ -14,10 +14,10 @@
 #include "daemon/proxy/client.h"
 #include "daemon/proxy/tunnel.h"
 
-#define ACCEPTS 32	      /* most connections accepted in one turn */
-#define TOLD 64		      /* clients over the limit, over all workers, that are told so */
-#define ACCEPT_PAUSE 0.1      /* seconds, when there is no file descriptor left */
-#define TELL_FULL 10.0	      /* seconds without that before it is logged again */
+#define ACCEPTS 32       /* most connections accepted in one turn */
+#define TOLD 64          /* clients over the limit, over all workers, that are told so */
+#define ACCEPT_PAUSE 0.1 /* seconds, when there is no file descriptor left */
+#define TELL_FULL 10.0   /* seconds without that before it is logged again */
 #define ACCESS_BUFFER (256 * 1024)
 
 const struct config *worker_config(const struct worker *w)
@@ -135,7 +135,8 @@ static void on_accept(struct ev_loop *loop, ev_io *io, int revents)
 	for (unsigned i = 0; i < w->accepts && takes(w, l); i++) {
 		struct sockaddr_storage sa;
 		socklen_t length = sizeof(sa);
-		int fd = accept4(l->fd, (struct sockaddr *)&sa, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int fd = accept4(
+			l->fd, (struct sockaddr *)&sa, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd >= 0) {
 			accepted(w, fd, (struct sockaddr *)&sa, l->kind);

@@ -30,10 +30,10 @@ struct shared {
 	struct limits *limits;
 	atomic_size_t clients; /* connections of clients, tunnels included; not the admin page's */
 
-	pthread_mutex_t lock; /* over the rest */
+	pthread_mutex_t lock;          /* over the rest */
 	struct generation *generation; /* what workers should follow */
 	struct gate_counts counts;
-	int access_fd;	    /* owned by the main thread; -1: none */
+	int access_fd;          /* owned by the main thread; -1: none */
 	unsigned access_serial; /* counts its changes */
 	bool draining;
 	double drain_until; /* monotonic seconds: what still runs then is cut */
@@ -88,13 +88,13 @@ struct worker {
 /* A worker that is ready to run, with its own reference to the generation.  NULL with `e` set. */
 struct worker *worker_new(struct shared *shared, unsigned index, struct error *e);
 int worker_start(struct worker *worker) WARN_UNUSED; /* 0 or -errno */
-void worker_wake(struct worker *worker); /* from any thread: look at `shared` again */
+void worker_wake(struct worker *worker);             /* from any thread: look at `shared` again */
 void worker_free(struct worker *worker); /* after its thread was joined, or never started */
 
 /* For what lives in the loop. */
 const struct config *worker_config(const struct worker *worker);
-const char *worker_date(struct worker *worker);	 /* IMF-fixdate of now */
-uint64_t worker_ns(struct worker *worker);	 /* monotonic clock for limits.h */
+const char *worker_date(struct worker *worker); /* IMF-fixdate of now */
+uint64_t worker_ns(struct worker *worker);      /* monotonic clock for limits.h */
 struct head_limits worker_head_limits(const struct worker *worker);
 
 /* A client or a tunnel of this worker is over: counts, writes the access log. */

@@ -88,11 +88,15 @@ class Origin:
     def seen(self, path):
         return [request for request in self.requests if urlsplit(request.start[1]).path == path]
 
-    def drop_idle(self):
+    def hang_up(self):
         """Closes every connection, as a server does that is tired of waiting."""
         for exchange in list(self.open):
             with contextlib.suppress(OSError):
                 exchange.finish()
+
+    def drop_idle(self):
+        """The same, and returns when the proxy has closed its side too."""
+        self.hang_up()
         wait_for("the connections to end", lambda: not self.open)
 
     def _start(self, function, *args):
