@@ -46,50 +46,59 @@ struct shard {
 
 struct limits {
 	struct siphash_key key;
+	struct bucket *buckets; /* all shards': one large block, whose pages the kernel gives at
+				   first use */
+	uint32_t *slots;
 	size_t n_shards;
 	struct shard shards[];
 };
 
-static bool shard_init(struct shard *shard, size_t max)
+static uint32_t slots_for(size_t max)
 {
-	pthread_mutex_init(&shard->lock, NULL);
-	shard->max = (uint32_t)max;
-	shard->earliest = UINT64_MAX;
-	for (shard->n_slots = 1; shard->n_slots < max;)
-		shard->n_slots *= 2;
-	shard->buckets = calloc(max + 1, sizeof(*shard->buckets));
-	shard->slots = calloc(shard->n_slots, sizeof(*shard->slots));
-	return shard->buckets && shard->slots;
+	uint32_t n = 1;
+
+	while (n < max)
+		n *= 2;
+	return n;
 }
 
 struct limits *limits_new(size_t max)
 {
-	size_t n = max < SMALL ? 1 : SHARDS;
+	size_t n = max < SMALL ? 1 : SHARDS, most = (max + n - 1) / n;
 	struct limits *limits = calloc(1, sizeof(*limits) + n * sizeof(limits->shards[0]));
 
 	CHECK(max > 0 && max <= LIMITS_MAX);
 	if (!limits)
 		return NULL;
 	CHECK(getrandom(&limits->key, sizeof(limits->key), 0) == sizeof(limits->key));
-	for (; limits->n_shards < n; limits->n_shards++) {
-		size_t share = max / n + (limits->n_shards < max % n ? 1 : 0);
-
-		if (!shard_init(&limits->shards[limits->n_shards], share)) {
-			limits->n_shards++;
-			limits_free(limits);
-			return NULL;
-		}
+	limits->buckets = calloc(n * (most + 1), sizeof(*limits->buckets));
+	limits->slots = calloc(n * slots_for(most), sizeof(*limits->slots));
+	if (!limits->buckets || !limits->slots) {
+		limits_free(limits);
+		return NULL;
 	}
+	for (size_t i = 0; i < n; i++) {
+		struct shard *shard = &limits->shards[i];
+
+		pthread_mutex_init(&shard->lock, NULL);
+		shard->max = (uint32_t)(max / n + (i < max % n));
+		shard->earliest = UINT64_MAX;
+		shard->n_slots = slots_for(most);
+		shard->buckets = limits->buckets + i * (most + 1);
+		shard->slots = limits->slots + i * shard->n_slots;
+	}
+	limits->n_shards = n;
 	return limits;
 }
 
 void limits_free(struct limits *limits)
 {
-	for (size_t i = 0; limits && i < limits->n_shards; i++) {
+	if (!limits)
+		return;
+	for (size_t i = 0; i < limits->n_shards; i++)
 		pthread_mutex_destroy(&limits->shards[i].lock);
-		free(limits->shards[i].buckets);
-		free(limits->shards[i].slots);
-	}
+	free(limits->buckets);
+	free(limits->slots);
 	free(limits);
 }
 
