@@ -90,7 +90,7 @@ valgrind: $(TESTS) ## unit tests under valgrind
 BUILD_PACKAGES := gcc libc6-dev make pkg-config libev-dev libnftnl-dev libmnl-dev \
 	libc-ares-dev libjansson-dev libmd-dev libseccomp-dev libcap-ng-dev
 TEST_PACKAGES := libcmocka-dev libiniparser-dev python3 python3-pytest nftables iproute2 iptables conntrack curl \
-	nginx-light dnsmasq-base node-llhttp valgrind procps util-linux strace
+	nginx-light openssl dnsmasq-base node-llhttp valgrind procps util-linux strace
 
 # Installs what is missing, where it can: as root on Debian.
 define install
