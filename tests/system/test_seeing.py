@@ -131,12 +131,14 @@ def test_metrics_match_what_was_done(egretd, origin1, nginx):
         wire.send("GET /1k HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         wire.response()
     daemon.wait_metric("egret_tunnels", 0)
-    assert daemon.metric("egret_bytes_total", partner="one") > 1024
+    wait_for("the tunnel's bytes",
+             lambda: daemon.metric("egret_bytes_total", partner="one") > 1024)
 
 
 def test_metrics_page_is_prometheus_text(egretd, origin1):
     daemon = egretd(ACL)
     daemon.get(ONE + "/whoami")
+    daemon.wait_metric("egret_requests_total", 1)  # counted when over: just after the answer
     page = daemon.admin("/metrics")
     assert page.status == 200 and page.get("Content-Type").startswith("text/plain; version=0.0.4")
     names, typed = set(), {}
