@@ -295,10 +295,10 @@ static void a_page_may_be_printed_while_names_are_added(void **state)
 	(void)state;
 	atomic_store(&counting, true);
 	assert_int_equal(pthread_create(&thread, NULL, count_many, m), 0);
-	while (atomic_load(&counting)) {
+	do {
 		free(page);
 		page = page_of(&m, 1);
-	}
+	} while (atomic_load(&counting));
 	expect_valid(page);
 	pthread_join(thread, NULL);
 	free(page);
