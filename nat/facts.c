@@ -157,6 +157,12 @@ static void ask_source(struct mnl_socket *socket, uint8_t family, struct route *
 		route->has_source = false;
 }
 
+/* Until a device has an address of its own, the kernel answers with one of loopback. */
+static bool leaves_the_link(enum addr_class class)
+{
+	return class != ADDR_LINK_LOCAL && class != ADDR_LOOPBACK;
+}
+
 static int add_version(struct nat_facts *facts, struct mnl_socket *socket, uint8_t family,
 	uint32_t device, struct error *e)
 {
@@ -171,7 +177,7 @@ static int add_version(struct nat_facts *facts, struct mnl_socket *socket, uint8
 		ask_source(socket, family, &route);
 	if (facts->device[0] == '\0' && !if_indextoname(route.device, facts->device))
 		facts->device[0] = '\0'; /* gone meanwhile */
-	if (route.has_source && addr_classify(&route.source) != ADDR_LINK_LOCAL)
+	if (route.has_source && leaves_the_link(addr_classify(&route.source)))
 		facts->egress[facts->n_egress++] = route.source;
 	return 0;
 }
