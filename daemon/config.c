@@ -81,10 +81,11 @@ static const struct key keys[] = {
 		"Add the networks of the nodes when pods should reach them as pods."},
 	{KEY("gateway", "egress-ip", egress_ip), LIVE, "auto", ADDRESSES(.word = "auto"),
 		"The address that partners see and allow, at most one of each IP version.\n"
-		"auto: what this node uses towards its default route."},
+		"auto: what this node uses towards its default route; looked at again every 5 s.\n"
+		"What pods send over a version without an address is refused, not sent with another."},
 	{KEY("gateway", "egress-interface", egress_interface), LIVE, "auto",
 		NAME(15, .word = "auto"),
-		"The device towards the outside.  auto: of the default route."},
+		"With egress-ip = auto: the device whose address it is.  auto: of the default route."},
 	{KEY("gateway", "acl", acl), LIVE, "acl.ini", FILE_NAME(),
 		"The policy, beside this file; acl.d/*.ini beside it is read after it."},
 

@@ -173,6 +173,12 @@ out:
 	return error;
 }
 
+static bool same_egress(const struct edition *a, const struct edition *b)
+{
+	return a->n_egress == b->n_egress &&
+	       memcmp(a->egress, b->egress, a->n_egress * sizeof(*a->egress)) == 0;
+}
+
 /* As configured, else what the node says: only translated traffic needs one. */
 static int find_egress(struct edition *edition, bool nat, struct error *e)
 {
@@ -190,6 +196,50 @@ static int find_egress(struct edition *edition, bool nat, struct error *e)
 	edition->n_egress = facts.n_egress;
 	memcpy(edition->egress, facts.egress, sizeof(facts.egress));
 	return 0;
+}
+
+bool edition_egress_is_stale(const struct edition *edition)
+{
+	struct edition fresh = {.config = edition->config};
+
+	if (!edition->plan || edition->config->egress_ip.n > 0)
+		return false;
+	return find_egress(&fresh, true, NULL) == 0 && !same_egress(edition, &fresh);
+}
+
+/* A source address that stays on the node or the link is none that a partner sees. */
+static int check_egress(
+	const struct addr *addrs, size_t n, bool nat, const char *where, struct error *e)
+{
+	char text[ADDR_TEXT];
+
+	for (size_t i = 0; i < n; i++) {
+		enum addr_class class = addr_classify(&addrs[i]);
+
+		if (class == ADDR_LINK_LOCAL || (nat && class == ADDR_LOOPBACK))
+			return error_set(e, -EINVAL,
+				"%s: egress-ip = %s: want an address that reaches beyond this %s",
+				where, addr_print(&addrs[i], text),
+				class == ADDR_LOOPBACK ? "node" : "link");
+	}
+	return 0;
+}
+
+static int check_all_egress(const struct edition *edition, bool nat, struct error *e)
+{
+	char where[256];
+	int error;
+
+	snprintf(where, sizeof(where), "%s: [gateway]", edition->name);
+	error = check_egress(edition->egress, edition->n_egress, nat, where, e);
+	for (size_t i = 0; i < policy_n_sections(edition->policy) && !error; i++) {
+		const struct section *s = policy_section(edition->policy, i);
+
+		snprintf(where, sizeof(where), "%s:%d: partner %s", s->file, s->line, s->name);
+		if (s->n_egress)
+			error = check_egress(s->egress, s->n_egress, nat, where, e);
+	}
+	return error;
 }
 
 static int make_plan(struct edition *edition, const char *table, struct error *e)
@@ -227,6 +277,8 @@ static int fill(struct edition *edition, const char *path, const struct config *
 	if (!running)
 		running = edition->config;
 	error = find_egress(edition, running->nat, e);
+	if (!error)
+		error = check_all_egress(edition, running->nat, e);
 	if (!error && running->nat)
 		error = make_plan(edition, running->nat_table, e);
 	if (error)
@@ -283,8 +335,7 @@ void edition_free(struct edition *edition)
 
 bool edition_equal(const struct edition *a, const struct edition *b)
 {
-	return strcmp(a->digest, b->digest) == 0 && a->n_egress == b->n_egress &&
-	       memcmp(a->egress, b->egress, a->n_egress * sizeof(*a->egress)) == 0;
+	return strcmp(a->digest, b->digest) == 0 && same_egress(a, b);
 }
 
 static void warn_foreign(const struct addr *addr, const char *whose)
@@ -297,11 +348,31 @@ static void warn_foreign(const struct addr *addr, const char *whose)
 			addr_print(addr, text), whose);
 }
 
+/* Pods that have a version which the gateway has no address of. */
+static void warn_missing(const struct edition *edition)
+{
+	const struct config *config = edition->config;
+
+	for (int version = 4; version <= 6; version += 2) {
+		bool pods = false, egress = false;
+
+		for (size_t i = 0; i < config->pod_cidr.n; i++)
+			pods = pods || cidr_is_v4(&config->pod_cidr.at[i]) == (version == 4);
+		for (size_t i = 0; i < edition->n_egress; i++)
+			egress = egress || addr_is_v4(&edition->egress[i]) == (version == 4);
+		if (pods && !egress)
+			log_warn("no IPv%d egress address%s%s: what pods send beyond the cluster "
+				 "over "
+				 "IPv%d is refused, unless a partner has an egress-ip for it",
+				version, config->egress_interface ? " on " : "",
+				config->egress_interface ? config->egress_interface : "", version);
+	}
+}
+
 void edition_warn_foreign(const struct edition *edition)
 {
-	if (edition->plan && edition->n_egress == 0)
-		log_warn("no egress address: this node has no default route, and [gateway] "
-			 "egress-ip names none; traffic leaves as the kernel chooses");
+	if (edition->plan)
+		warn_missing(edition);
 	for (size_t i = 0; i < edition->n_egress; i++)
 		warn_foreign(&edition->egress[i], "the gateway");
 	for (size_t i = 0; i < policy_n_sections(edition->policy); i++) {

@@ -45,8 +45,11 @@ void edition_free(struct edition *edition); /* accepts NULL */
 /* The same files, and the same egress addresses? */
 bool edition_equal(const struct edition *a, const struct edition *b);
 
-/* Logs a warning for each egress address in force, a partner's included, that is on no interface of
- * this node. */
+/* egress-ip is auto, and the node now has another address than when this was made. */
+bool edition_egress_is_stale(const struct edition *edition);
+
+/* Logs a warning for each version that pods have and the gateway has no egress address of, and for
+ * each egress address in force, a partner's included, that is on no interface of this node. */
 void edition_warn_foreign(const struct edition *edition);
 
 /* "12 partners, 3 blocks, egress 203.0.113.10, digest 0123456789ab".  Returns `out`. */

@@ -45,7 +45,7 @@ struct gate {
 	size_t n_waiting, n_served; /* the first n_served: for the end of this one */
 
 	ev_signal hup, term, interrupt;
-	ev_timer patience, tell, last;
+	ev_timer patience, tell, last, facts;
 };
 
 /* reload.c: an edition's life. */

@@ -21,8 +21,9 @@
 #include "daemon/log/log.h"
 #include "daemon/setup.h"
 
-#define PATIENCE 30.0  /* seconds for the proxy to follow an edition */
-#define TELL_AGAIN 1.0 /* seconds, when the proxy does not read */
+#define PATIENCE 30.0   /* seconds for the proxy to follow an edition */
+#define FACTS_EVERY 5.0 /* seconds between looks at the node's own address */
+#define TELL_AGAIN 1.0  /* seconds, when the proxy does not read */
 
 /* ---- what the proxy is told ---- */
 
@@ -422,8 +423,22 @@ static void on_impatient(struct ev_loop *loop, ev_timer *timer, int revents)
 		child_kill(g->child);
 }
 
+/* Routes and addresses may come after egretd, and go. */
+static void on_facts(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct gate *g = timer->data;
+
+	(void)loop;
+	(void)revents;
+	if (g->now && !g->next && !g->stopping && edition_egress_is_stale(g->now))
+		reload(g);
+}
+
 void reload_init(struct gate *g)
 {
+	ev_timer_init(&g->facts, on_facts, FACTS_EVERY, FACTS_EVERY);
+	g->facts.data = g;
+	ev_timer_start(g->loop, &g->facts);
 	ev_timer_init(&g->patience, on_impatient, 0, 0);
 	ev_timer_init(&g->tell, on_tell, 0, 0);
 	g->patience.data = g->tell.data = g;

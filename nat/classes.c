@@ -144,14 +144,24 @@ static void match_ports(struct classes *c, const struct section *s, struct step 
 	step->source.ports = build_share_set(c->build, set, "ports");
 }
 
+/* What no egress address of its version is there for does not leave with another one. */
+static enum plan_action without_egress(bool forward)
+{
+	return forward ? PLAN_REJECT : PLAN_DROP;
+}
+
 static void act_as_gateway(const struct classes *c, struct plan_rule *rule)
 {
-	rule->action = c->egress ? PLAN_SNAT : PLAN_ACCEPT;
+	rule->action = c->egress ? PLAN_SNAT : without_egress(false);
 	if (c->egress)
 		rule->address = *c->egress;
 }
 
-/* A partner whose egress-ip has no address of this version is not reached with another one. */
+static enum plan_action gateway_pass(const struct classes *c)
+{
+	return c->egress ? PLAN_ACCEPT : without_egress(true);
+}
+
 static void choose_actions(const struct classes *c, const struct section *s, struct step *step)
 {
 	const struct addr *egress = section_egress(s, &c->pods->ranges[0].first);
@@ -162,9 +172,11 @@ static void choose_actions(const struct classes *c, const struct section *s, str
 		step->source.address = *egress;
 	} else if (s->n_egress == 0) {
 		act_as_gateway(c, &step->source);
+		if (s->kind == SECTION_PARTNER)
+			step->pass.action = gateway_pass(c);
 	} else {
-		step->source.action = PLAN_DROP;
-		step->pass.action = PLAN_REJECT;
+		step->source.action = without_egress(false);
+		step->pass.action = without_egress(true);
 	}
 }
 
@@ -283,7 +295,7 @@ static void emit(struct classes *c, const struct addr *last)
 	}
 	while (n_source > 0 && is_default(c, c->source[n_source - 1]))
 		n_source--;
-	while (n_pass > 0 && c->pass[n_pass - 1]->action == PLAN_ACCEPT)
+	while (n_pass > 0 && c->pass[n_pass - 1]->action == gateway_pass(c))
 		n_pass--;
 	add_class(c, c->partners, "to", c->source, n_source, last);
 	add_class(c, c->blocks, "pass", c->pass, n_pass, last);

@@ -163,6 +163,60 @@ static bool leaves_the_link(enum addr_class class)
 	return class != ADDR_LINK_LOCAL && class != ADDR_LOOPBACK;
 }
 
+/* IFA_LOCAL is the own address; without one, IFA_ADDRESS is.  (With both, that is the peer.) */
+static bool read_address(const struct nlmsghdr *message, struct addr *addr)
+{
+	const struct nlattr *attr;
+	bool has_local = false, has_addr = false;
+	struct addr peer;
+
+	if (message->nlmsg_type != RTM_NEWADDR ||
+		mnl_nlmsg_get_payload_len(message) < sizeof(struct ifaddrmsg))
+		return false;
+	mnl_attr_for_each (attr, message, sizeof(struct ifaddrmsg)) {
+		if (mnl_attr_get_type(attr) == IFA_LOCAL)
+			has_local = take_address(attr, addr);
+		else if (mnl_attr_get_type(attr) == IFA_ADDRESS)
+			has_addr = take_address(attr, &peer);
+	}
+	if (!has_local && has_addr)
+		*addr = peer;
+	return has_local || has_addr;
+}
+
+static int ask_addresses(struct mnl_socket *socket, uint8_t family, mnl_cb_t each, void *arg)
+{
+	int error = -EINTR;
+
+	for (int i = 0; i < ATTEMPTS && error == -EINTR; i++) {
+		_Alignas(struct nlmsghdr) char request[256] = {0};
+		struct nlmsghdr *message = mnl_nlmsg_put_header(request);
+		struct ifaddrmsg *ifa;
+
+		message->nlmsg_type = RTM_GETADDR;
+		message->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+		ifa = mnl_nlmsg_put_extra_header(message, sizeof(*ifa));
+		ifa->ifa_family = family;
+		error = netlink_ask(socket, message, each, arg);
+	}
+	return error;
+}
+
+/* The first address of the route's device that the kernel would prefer. */
+static int on_device_address(const struct nlmsghdr *message, void *arg)
+{
+	const struct ifaddrmsg *ifa = mnl_nlmsg_get_payload(message);
+	struct route *route = arg;
+	struct addr addr;
+
+	if (!read_address(message, &addr) || route->has_source || ifa->ifa_index != route->device ||
+		(ifa->ifa_flags & (IFA_F_DEPRECATED | IFA_F_TENTATIVE)))
+		return MNL_CB_OK;
+	route->has_source = leaves_the_link(addr_classify(&addr));
+	route->source = addr;
+	return MNL_CB_OK;
+}
+
 static int add_version(struct nat_facts *facts, struct mnl_socket *socket, uint8_t family,
 	uint32_t device, struct error *e)
 {
@@ -171,10 +225,16 @@ static int add_version(struct nat_facts *facts, struct mnl_socket *socket, uint8
 
 	if (error)
 		return error_set(e, error, "reading routes: %s", strerror(-error));
-	if (!route.found)
+	if (!route.found && !device)
 		return 0;
-	if (!route.has_source)
+	if (!route.found) {
+		route.device = device;
+		error = ask_addresses(socket, family, on_device_address, &route);
+		if (error)
+			return error_set(e, error, "reading addresses: %s", strerror(-error));
+	} else if (!route.has_source) {
 		ask_source(socket, family, &route);
+	}
 	if (facts->device[0] == '\0' && !if_indextoname(route.device, facts->device))
 		facts->device[0] = '\0'; /* gone meanwhile */
 	if (route.has_source && leaves_the_link(addr_classify(&route.source)))
@@ -190,7 +250,7 @@ int nat_facts(struct nat_facts *facts, const char *device, struct error *e)
 
 	*facts = (struct nat_facts){0};
 	if (device && index == 0)
-		return error_set(e, -ENODEV, "interface %s: there is none of that name", device);
+		return error_set(e, -ENODEV, "egress-interface = %s: want an interface of this node", device);
 	error = netlink_open(NETLINK_ROUTE, &socket, e);
 	if (error)
 		return error;
@@ -206,26 +266,12 @@ struct local_search {
 	bool found;
 };
 
-/* IFA_LOCAL is the own address; without one, IFA_ADDRESS is.  (With both, that is the peer.) */
 static int on_address(const struct nlmsghdr *message, void *arg)
 {
 	struct local_search *search = arg;
-	const struct nlattr *attr;
-	struct addr local = {0}, addr = {0};
-	bool has_local = false, has_addr = false;
+	struct addr addr;
 
-	if (message->nlmsg_type != RTM_NEWADDR ||
-		mnl_nlmsg_get_payload_len(message) < sizeof(struct ifaddrmsg))
-		return MNL_CB_OK;
-	mnl_attr_for_each (attr, message, sizeof(struct ifaddrmsg)) {
-		if (mnl_attr_get_type(attr) == IFA_LOCAL)
-			has_local = take_address(attr, &local);
-		else if (mnl_attr_get_type(attr) == IFA_ADDRESS)
-			has_addr = take_address(attr, &addr);
-	}
-	if (!has_local)
-		local = addr;
-	if ((has_local || has_addr) && addr_equal(&local, search->addr))
+	if (read_address(message, &addr) && addr_equal(&addr, search->addr))
 		search->found = true;
 	return MNL_CB_OK;
 }
@@ -235,23 +281,13 @@ bool nat_address_is_local(const struct addr *addr)
 	struct local_search search = {.addr = addr};
 	struct mnl_socket *socket;
 	enum addr_class class = addr_classify(addr);
-	int error = -EINTR;
+	int error;
 
 	if (class == ADDR_LOOPBACK || class == ADDR_UNSPECIFIED)
 		return true;
 	if (netlink_open(NETLINK_ROUTE, &socket, NULL))
 		return true;
-	for (int i = 0; i < ATTEMPTS && error == -EINTR; i++) {
-		_Alignas(struct nlmsghdr) char request[256] = {0};
-		struct nlmsghdr *message = mnl_nlmsg_put_header(request);
-		struct ifaddrmsg *ifa;
-
-		message->nlmsg_type = RTM_GETADDR;
-		message->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-		ifa = mnl_nlmsg_put_extra_header(message, sizeof(*ifa));
-		ifa->ifa_family = addr_is_v4(addr) ? AF_INET : AF_INET6;
-		error = netlink_ask(socket, message, on_address, &search);
-	}
+	error = ask_addresses(socket, addr_is_v4(addr) ? AF_INET : AF_INET6, on_address, &search);
 	mnl_socket_close(socket);
 	return search.found || error < 0;
 }

@@ -8,14 +8,15 @@
 #include "base/error.h"
 
 struct nat_facts {
-	char device[16];       /* of the default route; "" when there is none */
+	char device[16];       /* of the default route, or as named; "" when there is none */
 	struct addr egress[2]; /* its IPv4 and IPv6 source address, as far as there is one */
 	size_t n_egress;
 };
 
-/* Asks the kernel (rtnetlink, no privilege) for the default routes of both versions; `device` NULL:
- * whichever carries them, else only routes and addresses of that device.  -ENODEV when a named
- * device is not there.  A node without a default route has no facts: 0 and n_egress 0. */
+/* Asks the kernel (rtnetlink, no privilege).  `device` NULL: the device of each version's default
+ * route, and the source address that goes with it.  Else of that device: the source address of its
+ * default route, or without one its first address that is global and preferred.  -ENODEV when a
+ * named device is not there.  0 and n_egress 0 when there is no such address. */
 int nat_facts(struct nat_facts *facts, const char *device, struct error *e) WARN_UNUSED;
 
 /* Does a connection to the address stay on this node?  It is on some interface, loopback or

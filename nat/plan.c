@@ -74,10 +74,16 @@ static void plan_version(struct build *b, const struct policy *policy,
 	build_rule(b, forward, &rule);
 	rule.map = partners->name;
 	build_rule(b, postrouting, &rule);
+	rule.map = NULL;
 	if (egress) {
 		rule.action = PLAN_SNAT;
 		rule.address = *egress;
 		build_rule(b, postrouting, &rule);
+	} else {
+		rule.action = PLAN_DROP;
+		build_rule(b, postrouting, &rule);
+		rule.action = PLAN_REJECT;
+		build_rule(b, forward, &rule);
 	}
 }
 

@@ -81,6 +81,6 @@ const struct addr *generation_egress(const struct generation *g, const struct se
 	for (size_t i = 0; i < g->n_egress; i++)
 		if (addr_is_v4(&g->egress[i]) == addr_is_v4(like))
 			return &g->egress[i];
-	*none = g->n_egress > 0;
+	*none = g->n_egress > 0 || g->config->nat;
 	return NULL;
 }

@@ -220,6 +220,24 @@ def test_without_an_egress_address_of_the_version_nothing_leaves(world, origin2,
         world.pod1.connect(PARTNER2[6], 80, timeout=2)
 
 
+def test_a_version_the_gateway_has_no_address_of_does_not_leave(world, origin1, egretd):
+    daemon = egretd("", nat=True, config={"gateway": {"egress-ip": EGRESS[4]}})
+    assert seen_from(world.pod1, PARTNER1[4]) == EGRESS[4]
+    assert Curl(world.pod1, f"http://[{PARTNER1[6]}]/whoami", timeout=5).exit == 7
+    assert daemon.wait_log("no IPv6 egress address")
+
+
+def test_egress_interface_chooses_its_address(world, origin1, egretd):
+    world.gw.run("ip", "link", "add", "spare", "type", "veth", "peer", "name", "beside")
+    try:
+        world.gw.run("ip", "addr", "add", f"{EGRESS_BANK[4]}/32", "dev", "spare")
+        world.gw.run("ip", "link", "set", "spare", "up")
+        egretd("", nat=True, config={"gateway": {"egress-ip": "auto", "egress-interface": "spare"}})
+        assert seen_from(world.pod1, PARTNER1[4]) == EGRESS_BANK[4]
+    finally:
+        world.gw.run("ip", "link", "del", "spare")
+
+
 def test_remove_is_refused_while_the_daemon_runs(world, gateway):
     before = table(world)
     done = gateway.command("--remove")

@@ -165,6 +165,34 @@ static void nat_is_as_the_running_configuration_says(void **state)
 	edition_free(now);
 }
 
+static void an_egress_address_reaches_beyond_the_node(void **state)
+{
+	static const struct {
+		const char *egret, *acl, *want;
+	} cases[] = {
+		{"egress-ip = 127.0.0.1", "", "egret.ini: [gateway]: egress-ip = 127.0.0.1: want an "
+					      "address that reaches beyond this node"},
+		{"egress-ip = fe80::1", "", "egret.ini: [gateway]: egress-ip = fe80::1: want an "
+					    "address that reaches beyond this link"},
+		{"egress-ip = 192.0.2.1", "\n[partner a]\nhosts = a.example\negress-ip = ::1\n",
+			"p/acl.ini:2: partner a: egress-ip = ::1: want an address that reaches "
+			"beyond this node"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		char text[256];
+		struct error e;
+
+		write_file("p/acl.ini", cases[i].acl);
+		snprintf(text, sizeof(text), "[gateway]\nacl = p/acl.ini\n%s\n[nat]\nenable = yes\n",
+			cases[i].egret);
+		write_file("egret.ini", text);
+		assert_null(edition_new(path, NULL, NULL, &e));
+		assert_string_equal(e.text, cases[i].want);
+	}
+}
+
 int main(void)
 {
 #define TEST_CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -174,6 +202,7 @@ int main(void)
 		TEST_CASE(a_file_that_is_not_there_is_named_whole),
 		TEST_CASE(editions_are_equal_when_their_bytes_are),
 		TEST_CASE(nat_is_as_the_running_configuration_says),
+		TEST_CASE(an_egress_address_reaches_beyond_the_node),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

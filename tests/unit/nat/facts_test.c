@@ -26,7 +26,7 @@ static const struct {
 		" ip route add default via 203.0.113.254 metric 100",
 		"second", "second", {"198.51.100.1"}},
 	{"a named device without default route", "ip route add default via 203.0.113.254", "second",
-		"", {NULL}},
+		"second", {"198.51.100.1"}},
 	{"several ways",
 		"ip route add default nexthop via 198.51.100.254 nexthop via 203.0.113.254", NULL,
 		"second", {"198.51.100.1"}},

@@ -257,7 +257,7 @@ static struct fate fate_by_policy(
 		if (addr_is_v4(&addr) == addr_is_v4(&p->source))
 			return (struct fate){.translated = true, .source = addr};
 	}
-	return (struct fate){0};
+	return (struct fate){.refused = true};
 }
 
 /* A policy over a small space, so that networks nest, touch and repeat. */
