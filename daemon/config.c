@@ -82,10 +82,12 @@ static const struct key keys[] = {
 	{KEY("gateway", "egress-ip", egress_ip), LIVE, "auto", ADDRESSES(.word = "auto"),
 		"The address that partners see and allow, at most one of each IP version.\n"
 		"auto: what this node uses towards its default route; looked at again every 5 s.\n"
-		"What pods send over a version without an address is refused, not sent with another."},
+		"What pods send over a version without an address is refused, not sent with "
+		"another."},
 	{KEY("gateway", "egress-interface", egress_interface), LIVE, "auto",
 		NAME(15, .word = "auto"),
-		"With egress-ip = auto: the device whose address it is.  auto: of the default route."},
+		"With egress-ip = auto: the device whose address it is.  auto: of the default "
+		"route."},
 	{KEY("gateway", "acl", acl), LIVE, "acl.ini", FILE_NAME(),
 		"The policy, beside this file; acl.d/*.ini beside it is read after it."},
 
@@ -149,7 +151,7 @@ static const struct key keys[] = {
 		"Names that a worker asks for at the same time.  More: 503."},
 	{KEY("dns", "waiters", dns_waiters), RESTART, "1000", COUNT(1, 65536),
 		"Requests that wait for the same name, in a worker.  More: 503."},
-	{KEY("dns", "hosts-file", dns_hosts_file), RESTART, "none", FILE_NAME(.word = "none"),
+	{KEY("dns", "hosts-file", dns_hosts_file), LIVE, "none", FILE_NAME(.word = "none"),
 		"Names that need no DNS, as in /etc/hosts; beside this file."},
 
 	{KEY("log", "level", log_level), LIVE, "info", CHOICE(levels),

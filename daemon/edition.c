@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/net/hosts.h"
 #include "nat/facts.h"
 
 bool path_list_equal(const struct path_list *a, const struct path_list *b)
@@ -259,6 +260,24 @@ static int make_plan(struct edition *edition, const char *table, struct error *e
 	return edition->plan ? 0 : error_set(e, -ENOMEM, "no memory for the NAT plan");
 }
 
+/* The proxy parses it again; what is wrong with it has to be known before. */
+static int check_hosts(const struct config *config, struct files *files, struct error *e)
+{
+	struct names names;
+	struct text text;
+	int error = 0;
+
+	if (!config->dns_hosts_file)
+		return 0;
+	if (!names_init(&names, 0))
+		return error_set(e, -ENOMEM, "%s: out of memory", config->dns_hosts_file);
+	error = files_get(files, config->dns_hosts_file, &text, e);
+	if (!error)
+		error = hosts_add(&names, config->dns_hosts_file, text, e);
+	names_fini(&names);
+	return error;
+}
+
 static int fill(struct edition *edition, const char *path, const struct config *running,
 	struct files *files, struct error *e)
 {
@@ -274,6 +293,9 @@ static int fill(struct edition *edition, const char *path, const struct config *
 		edition->config->pod_cidr.n, e);
 	if (!edition->policy)
 		return -EINVAL;
+	error = check_hosts(edition->config, files, e);
+	if (error)
+		return error;
 	if (!running)
 		running = edition->config;
 	error = find_egress(edition, running->nat, e);

@@ -75,7 +75,8 @@ static bool add(struct names *names, struct text word, const struct addr *addr)
 	return append_addr(name, addr);
 }
 
-static int add_line(struct names *names, struct text line, size_t number, struct error *e)
+static int add_line(
+	struct names *names, const char *file, struct text line, size_t number, struct error *e)
 {
 	struct text word = next_word(&line);
 	struct addr addr;
@@ -83,30 +84,28 @@ static int add_line(struct names *names, struct text line, size_t number, struct
 	if (word.length == 0 || memchr(word.at, '%', word.length))
 		return 0;
 	if (!addr_parse(&addr, word))
-		return error_set(e, -EINVAL, "hosts: line %zu: %.*s: want an address, then names",
+		return error_set(e, -EINVAL, "%s:%zu: %.*s: want an address, then names", file,
 			number, (int)word.length, word.at);
 	word = next_word(&line);
 	if (word.length == 0)
-		return error_set(
-			e, -EINVAL, "hosts: line %zu: want names after the address", number);
+		return error_set(e, -EINVAL, "%s:%zu: want names after the address", file, number);
 	for (; word.length > 0; word = next_word(&line)) {
 		if (word.length > 1 && word.at[word.length - 1] == '.')
 			word.length--;
 		if (word.length > NAME_LENGTH)
-			return error_set(e, -EINVAL,
-				"hosts: line %zu: %.*s...: want at most %d characters", number, 40,
-				word.at, NAME_LENGTH);
+			return error_set(e, -EINVAL, "%s:%zu: %.*s...: want at most %d characters",
+				file, number, 40, word.at, NAME_LENGTH);
 		if (!add(names, word, &addr))
-			return error_set(e, -ENOMEM, "hosts: no memory");
+			return error_set(e, -ENOMEM, "%s: out of memory", file);
 	}
 	return 0;
 }
 
-int hosts_add(struct names *names, struct text text, struct error *e)
+int hosts_add(struct names *names, const char *file, struct text text, struct error *e)
 {
 	for (size_t number = 1; text.length > 0; number++) {
 		struct text line = cut(&text, "\n");
-		int r = add_line(names, cut(&line, "#"), number, e);
+		int r = add_line(names, file, cut(&line, "#"), number, e);
 
 		if (r < 0)
 			return r;

@@ -13,5 +13,5 @@
 #include "daemon/net/names.h"
 
 /* Adds the names of `text`, pinned, never to expire.  0; or -EINVAL or -ENOMEM with `e` saying
- * "hosts: line N: ...". */
-int hosts_add(struct names *names, struct text text, struct error *e) WARN_UNUSED;
+ * "FILE:LINE: ...".  A table of such names alone may be read by several threads. */
+int hosts_add(struct names *names, const char *file, struct text text, struct error *e) WARN_UNUSED;

@@ -20,7 +20,6 @@
 #include <time.h>
 
 #include "daemon/net/dns.h"
-#include "daemon/net/hosts.h"
 #include "daemon/net/names.h"
 
 enum { FAMILIES = 2 }; /* by enum dns_type */
@@ -52,6 +51,7 @@ struct resolver {
 	ev_prepare settle; /* never started, only fed: the ready list is not empty */
 	struct lookup_question *ready;
 	size_t n_questions;
+	struct names *hosts; /* NULL: none; only read */
 	struct names names;
 	struct resolver_counts counts;
 };
@@ -476,8 +476,10 @@ static bool ask(
 bool resolver_ask(struct resolver *resolver, struct text text, struct lookup *lookup,
 	void (*on_answer)(struct lookup *))
 {
-	struct name *name = names_find(&resolver->names, text);
+	struct name *name = resolver->hosts ? names_find(resolver->hosts, text) : NULL;
 
+	if (!name)
+		name = names_find(&resolver->names, text);
 	CHECK(!lookup->question);
 	lookup->answer.n_addrs = 0;
 	lookup->answer.cached = false;
@@ -515,11 +517,8 @@ struct resolver *resolver_new(
 	resolver->loop = loop;
 	resolver->options = *options;
 	resolver->options.servers = NULL; /* the caller's */
-	resolver->options.hosts = (struct text){0};
 	ev_init(&resolver->settle, on_settle);
 	resolver->settle.data = resolver;
-	if (hosts_add(&resolver->names, options->hosts, e) < 0)
-		goto out;
 	resolver->dns = dns_new(loop, options->servers, options->n_servers, options->timeout, e);
 	if (!resolver->dns)
 		goto out;
@@ -541,6 +540,11 @@ void resolver_free(struct resolver *resolver)
 	CHECK(resolver->n_questions == 0);
 	names_fini(&resolver->names);
 	free(resolver);
+}
+
+void resolver_set_hosts(struct resolver *resolver, struct names *hosts)
+{
+	resolver->hosts = hosts;
 }
 
 const struct resolver_counts *resolver_counts(const struct resolver *resolver)

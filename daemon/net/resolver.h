@@ -22,6 +22,7 @@
 	1.0 /* seconds a failure is kept, at most: RFC 9520 3.2 wants that much */
 
 struct resolver;
+struct names;
 
 struct resolver_options {
 	const struct endpoint *servers; /* none: as resolv.conf says */
@@ -31,7 +32,6 @@ struct resolver_options {
 	double min_ttl, max_ttl, negative_ttl; /* seconds */
 	size_t queries;                        /* names asked at the same time; more are refused */
 	size_t waiters;                        /* look-ups waiting for one name; more are refused */
-	struct text hosts; /* text in hosts(5) form that comes before DNS; copied */
 };
 
 enum resolver_status {
@@ -73,6 +73,10 @@ struct resolver *resolver_new(
 	struct ev_loop *loop, const struct resolver_options *options, struct error *e) WARN_UNUSED;
 void resolver_free(struct resolver *
 		resolver); /* nobody may be waiting any more; not from an on_answer.  May be NULL */
+
+/* Names that come before DNS, from now on (hosts_add()); only read, and the caller's.  NULL: none.
+ */
+void resolver_set_hosts(struct resolver *resolver, struct names *hosts);
 
 /* True: `lookup->answer` is there already (cache, hosts, localhost, or refused).  False: on_answer
  * comes later. `name` is canonical: lower case, no trailing dot, no address. */

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/net/hosts.h"
+
 static int parse(struct generation *g, struct files *files, const char *name, struct error *e)
 {
 	struct text hosts = {NULL, 0};
@@ -16,12 +18,13 @@ static int parse(struct generation *g, struct files *files, const char *name, st
 		policy_new(files, g->config->acl, g->config->pod_cidr.at, g->config->pod_cidr.n, e);
 	if (!g->policy)
 		return -EINVAL;
+	if (!names_init(&g->hosts, 0))
+		return error_set(e, -ENOMEM, "out of memory");
 	if (!g->config->dns_hosts_file)
 		return 0;
 	if (files_get(files, g->config->dns_hosts_file, &hosts, e))
 		return -EINVAL;
-	g->hosts = strndup(hosts.at, hosts.length);
-	return g->hosts ? 0 : error_set(e, -ENOMEM, "out of memory");
+	return hosts_add(&g->hosts, g->config->dns_hosts_file, hosts, e);
 }
 
 struct generation *generation_new(const struct message *message, int fd, struct error *e)
@@ -62,7 +65,7 @@ void generation_put(struct generation *g)
 		return;
 	policy_put(g->policy);
 	config_free(g->config);
-	free(g->hosts);
+	names_fini(&g->hosts);
 	free(g);
 }
 

@@ -9,12 +9,13 @@
 #include "acl/policy.h"
 #include "daemon/channel.h"
 #include "daemon/config.h"
+#include "daemon/net/names.h"
 
 struct generation {
 	atomic_uint references;
 	uint64_t number;
 	char digest[FILES_DIGEST_TEXT];
-	char *hosts; /* text of the [dns] hosts-file; NULL: none */
+	struct names hosts; /* of the [dns] hosts-file */
 	struct config *config;
 	struct policy *policy;
 	struct addr egress[2]; /* the gateway's, in force */

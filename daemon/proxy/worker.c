@@ -174,6 +174,7 @@ static void follow(struct worker *w, struct generation *next)
 		w->fields = larger;
 	}
 	w->generation = next;
+	resolver_set_hosts(w->resolver, &next->hosts);
 	access_set_format(w->access, next->config->access_format);
 	origin_close_idle(w, INFINITY);
 	tunnels_recheck(w);
@@ -292,8 +293,6 @@ static struct resolver *make_resolver(struct worker *w, struct error *e)
 		.queries = config->dns_queries,
 		.waiters = config->dns_waiters};
 
-	if (w->generation->hosts)
-		options.hosts = text_of(w->generation->hosts);
 	return resolver_new(w->loop, &options, e);
 }
 
@@ -328,7 +327,10 @@ static int make_parts(struct worker *w, struct error *e)
 	if (!w->loop || !w->fields || !w->access || !w->metrics || add_listeners(w))
 		return error_set(e, -ENOMEM, "worker %u: out of memory", w->index);
 	w->resolver = make_resolver(w, e);
-	return w->resolver ? 0 : -EINVAL;
+	if (!w->resolver)
+		return -EINVAL;
+	resolver_set_hosts(w->resolver, &w->generation->hosts);
+	return 0;
 }
 
 static void init_watchers(struct worker *w)

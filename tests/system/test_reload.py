@@ -65,6 +65,24 @@ def test_200_reloads_under_load_fail_no_request(egretd, nginx):
     assert daemon.get(ONE + ":8080/1k").status == 200
 
 
+def test_names_of_the_hosts_file_follow_it(egretd, origin1):
+    daemon = egretd("[partner filed]\nhosts = filed.test\n", config={"dns": {"hosts-file": "hosts"}},
+                    files={"hosts": f"{PARTNER1[4]} filed.test\n"})
+    url = "http://filed.test/whoami"
+    assert daemon.get(url).status == 200
+    daemon.write("hosts", f"{PARTNER1[4]} other.test\nnonsense\n")
+    daemon.reload(good=False)
+    assert daemon.wait_log(r"hosts:2: nonsense: want an address")
+    assert daemon.command("-t").returncode == 1
+    old = daemon.proxy
+    os.kill(old, signal.SIGKILL)
+    wait_for("the next proxy", lambda: daemon.proxies() not in ([], [old]))
+    assert daemon.get(url).status == 200
+    daemon.write("hosts", f"{PARTNER1[4]} other.test\n")
+    daemon.reload()
+    assert daemon.get(url).status == 502
+
+
 # Bad edits.
 
 BAD = {

@@ -17,7 +17,7 @@ static const char *addresses(const char *text, const char *name, char out[1024])
 	struct error e = {""};
 
 	assert_true(names_init(&names, 0));
-	if (hosts_add(&names, text_of(text), &e) < 0)
+	if (hosts_add(&names, "hosts", text_of(text), &e) < 0)
 		fail_msg("%s", e.text);
 	found = names_find(&names, text_of(name));
 	out[0] = '\0';
@@ -60,9 +60,9 @@ static void says_what_is_wrong_and_in_which_line(void **state)
 	static const struct {
 		const char *text, *want;
 	} bad[] = {
-		{"192.0.2.1 a\n192.0.2.256 b\n", "hosts: line 2: 192.0.2.256: want an address, then names"},
-		{"a.test 192.0.2.1\n", "hosts: line 1: a.test: want an address, then names"},
-		{"\n\n192.0.2.1 # a.test\n", "hosts: line 3: want names after the address"},
+		{"192.0.2.1 a\n192.0.2.256 b\n", "hosts:2: 192.0.2.256: want an address, then names"},
+		{"a.test 192.0.2.1\n", "hosts:1: a.test: want an address, then names"},
+		{"\n\n192.0.2.1 # a.test\n", "hosts:3: want names after the address"},
 	};
 
 	(void)state;
@@ -71,7 +71,7 @@ static void says_what_is_wrong_and_in_which_line(void **state)
 		struct error e = {""};
 
 		assert_true(names_init(&names, 0));
-		assert_true(hosts_add(&names, text_of(bad[i].text), &e) < 0);
+		assert_true(hosts_add(&names, "hosts", text_of(bad[i].text), &e) < 0);
 		assert_string_equal(e.text, bad[i].want);
 		names_fini(&names);
 	}
@@ -86,9 +86,9 @@ static void refuses_a_name_that_is_too_long(void **state)
 	(void)state;
 	memset(text + strlen(text), 'a', NAME_LENGTH);
 	assert_true(names_init(&names, 0));
-	assert_int_equal(hosts_add(&names, text_of(text), &e), 0);
+	assert_int_equal(hosts_add(&names, "hosts", text_of(text), &e), 0);
 	strcat(text, "a");
-	assert_true(hosts_add(&names, text_of(text), &e) < 0);
+	assert_true(hosts_add(&names, "hosts", text_of(text), &e) < 0);
 	names_fini(&names);
 }
 
