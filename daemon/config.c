@@ -367,12 +367,15 @@ void config_free(struct config *config)
 	free(config);
 }
 
-const char *config_needs_restart(const struct config *now, const struct config *next)
+const char *config_needs_restart(const struct config *now, const struct config *next, size_t *from)
 {
-	for (size_t i = 0; i < COUNT_OF(keys); i++)
-		if (keys[i].restart && !value_equal(&keys[i].spec, field_of(now, &keys[i]),
-					       field_of(next, &keys[i])))
-			return keys[i].full;
+	while (*from < COUNT_OF(keys)) {
+		const struct key *key = &keys[(*from)++];
+
+		if (key->restart &&
+			!value_equal(&key->spec, field_of(now, key), field_of(next, key)))
+			return key->full;
+	}
 	return NULL;
 }
 

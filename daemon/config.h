@@ -73,9 +73,9 @@ struct config {
 struct config *config_new(struct files *files, const char *name, struct error *e) WARN_UNUSED;
 void config_free(struct config *config);
 
-/* The first key that differs and takes effect only at a restart (listen, workers, uid ...) as
- * "[proxy] listen", or NULL. */
-const char *config_needs_restart(const struct config *now, const struct config *next);
+/* The next key that differs and takes effect only at a restart (listen, workers, uid ...) as
+ * "[proxy] listen", or NULL.  *from is 0 at first and remembers the place. */
+const char *config_needs_restart(const struct config *now, const struct config *next, size_t *from);
 
 /* The table as a commented egret.ini: every section, key, default, unit and what it is for.
  * etc/egret.ini is this text. */

@@ -160,6 +160,7 @@ static void commit(struct gate *g)
 	struct edition *before = g->now;
 	const char *key;
 	char text[EDITION_TEXT], answer[64];
+	size_t from = 0;
 
 	g->now = g->next;
 	g->next = NULL;
@@ -177,9 +178,8 @@ static void commit(struct gate *g)
 	g->counts.reload_time = ev_now(g->loop);
 	log_info("generation %llu in force after %.0f ms: %s", (unsigned long long)g->now->number,
 		(ev_now(g->loop) - g->reload_began) * 1e3, edition_print(g->now, text));
-	key = config_needs_restart(g->started, g->now->config);
-	if (key)
-		log_warn("%s takes effect when egretd is started again; all else is in force", key);
+	while ((key = config_needs_restart(g->started, g->now->config, &from)))
+		log_warn("%s: the change takes effect when egretd is started again", key);
 	edition_warn_foreign(g->now);
 	snprintf(
 		answer, sizeof(answer), "ok generation %llu\n", (unsigned long long)g->now->number);

@@ -66,9 +66,9 @@ def test_200_reloads_under_load_fail_no_request(egretd, nginx):
 
 
 def test_names_of_the_hosts_file_follow_it(egretd, origin1):
-    daemon = egretd("[partner filed]\nhosts = filed.test\n", config={"dns": {"hosts-file": "hosts"}},
-                    files={"hosts": f"{PARTNER1[4]} filed.test\n"})
-    url = "http://filed.test/whoami"
+    daemon = egretd("[partner listed]\nhosts = listed.test\n", config={"dns": {"hosts-file": "hosts"}},
+                    files={"hosts": f"{PARTNER1[4]} listed.test\n"})
+    url = "http://listed.test/whoami"
     assert daemon.get(url).status == 200
     daemon.write("hosts", f"{PARTNER1[4]} other.test\nnonsense\n")
     daemon.reload(good=False)

@@ -109,6 +109,13 @@ static void an_empty_file_means_the_defaults(void **state)
 }
 
 /* Each key alone, then every other key of the file at its default: the same configuration. */
+static const char *first_for_restart(const struct config *now, const struct config *next)
+{
+	size_t from = 0;
+
+	return config_needs_restart(now, next, &from);
+}
+
 static void every_default_reads_as_itself(void **state)
 {
 	char *text = defaults(), *again;
@@ -118,7 +125,7 @@ static void every_default_reads_as_itself(void **state)
 	(void)state;
 	assert_non_null(nothing);
 	assert_non_null(all);
-	assert_null(config_needs_restart(nothing, all));
+	assert_null(first_for_restart(nothing, all));
 	assert_int_equal(ini_parse(&ini, "egret.ini", text_of(text), &error), 0);
 	for (size_t s = 0; s < ini.n_sections; s++)
 		for (size_t k = 0; k < ini.sections[s].n_keys; k++) {
@@ -127,7 +134,7 @@ static void every_default_reads_as_itself(void **state)
 
 			if (!c)
 				fail_msg("%s", error.text);
-			assert_null(config_needs_restart(nothing, c));
+			assert_null(first_for_restart(nothing, c));
 			config_free(c);
 		}
 	again = defaults();
@@ -356,7 +363,7 @@ static void the_hosts_file_is_packed_with_the_set(void **state)
 	(void)state;
 	assert_non_null(c);
 	assert_non_null(same);
-	assert_null(config_needs_restart(c, same));
+	assert_null(first_for_restart(c, same));
 	config_free(same);
 	config_free(c);
 	files_free(copy);
@@ -374,7 +381,7 @@ static void some_changes_need_a_restart_and_are_named(void **state)
 		{"proxy", "uid", "3", "[proxy] uid"},
 		{"dns", "servers", "192.0.2.53", "[dns] servers"},
 		{"dns", "timeout", "4s", "[dns] timeout"},
-		{"dns", "hosts-file", "hosts", "[dns] hosts-file"},
+		{"dns", "hosts-file", "hosts", NULL},
 		{"admin", "listen", "off", "[admin] listen"},
 		{"admin", "control", "off", "[admin] control"},
 		{"nat", "enable", "no", "[nat] enable"},
@@ -393,8 +400,8 @@ static void some_changes_need_a_restart_and_are_named(void **state)
 		const char *named, *back;
 
 		assert_non_null(next);
-		named = config_needs_restart(now, next);
-		back = config_needs_restart(next, now);
+		named = first_for_restart(now, next);
+		back = first_for_restart(next, now);
 		if (rows[i].named) {
 			assert_non_null(named);
 			assert_non_null(back);
@@ -416,6 +423,20 @@ static int free_files(void **state)
 	return 0;
 }
 
+static void every_key_for_a_restart_is_named(void **state)
+{
+	struct config *now = parse(""), *next = parse("[proxy]\nworkers = 3\n[dns]\ntimeout = 4s\n");
+	size_t from = 0;
+
+	(void)state;
+	assert_non_null(next);
+	assert_string_equal(config_needs_restart(now, next, &from), "[proxy] workers");
+	assert_string_equal(config_needs_restart(now, next, &from), "[dns] timeout");
+	assert_null(config_needs_restart(now, next, &from));
+	config_free(next);
+	config_free(now);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -429,6 +450,7 @@ int main(void)
 		cmocka_unit_test(a_missing_file_is_named),
 		cmocka_unit_test(the_hosts_file_is_packed_with_the_set),
 		cmocka_unit_test(some_changes_need_a_restart_and_are_named),
+		cmocka_unit_test(every_key_for_a_restart_is_named),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, free_files);
