@@ -178,6 +178,7 @@ enum next client_answer(struct client *c, enum ending ending, const struct reply
 	struct worker *w = c->worker;
 	struct exchange *x = c->exchange;
 	struct reply reply = *wanted;
+	ssize_t sent;
 
 	if (!x) { /* the head itself is bad: nothing else is known of the request */
 		x = exchange_new(c);
@@ -187,13 +188,16 @@ enum next client_answer(struct client *c, enum ending ending, const struct reply
 	}
 	x->record.status = reply.status;
 	x->record.ending = ending;
-	if (ending == ENDING_BAD_REQUEST || ending == ENDING_BAD_RESPONSE)
-		x->record.detail = reply.details;
+	free(x->detail);
+	x->detail = reply.details ? strdup(reply.details) : NULL;
+	x->record.detail = x->detail;
 	c->keep_alive = c->keep_alive && !x->has_body && !w->draining && !c->conn.eof;
 	reply.keep_alive = c->keep_alive;
 	reply.head_only = x->method == METHOD_HEAD;
-	if (!reply_put(&c->conn, &w->buffers, &reply, worker_config(w)->name, worker_date(w)))
+	sent = reply_put(&c->conn, &w->buffers, &reply, worker_config(w)->name, worker_date(w));
+	if (sent < 0)
 		return CLOSE;
+	x->record.to_client += (uint64_t)sent;
 	return client_enter(c, CLIENT_REPLY, worker_config(w)->relay_timeout);
 }
 

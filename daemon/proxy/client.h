@@ -50,6 +50,7 @@ struct exchange {
 	struct generation *generation;
 	struct query query;
 	struct uri uri; /* query.host points into it */
+	char *detail;   /* what an answer of our own said, for the record */
 	char *line;     /* copy of method and target, for the record */
 
 	enum method method;

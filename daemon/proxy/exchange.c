@@ -66,13 +66,14 @@ void exchange_free(struct client *c)
 	flow_fini(&x->to_client, &w->pipes);
 	leave_origin(x, false);
 	buffer_put(&w->buffers, x->request);
-	x->record.total = w->now - x->began;
+	x->record.total = worker_clock() - x->began;
 	x->record.from_client += x->to_origin.bytes;
 	x->record.to_client += x->to_client.bytes;
 	if (!x->record.tunnel && c->kind == LISTENER_PROXY)
 		worker_record(w, &x->record);
 	generation_put(x->generation);
 	free(x->line);
+	free(x->detail);
 	free(x);
 }
 
@@ -143,6 +144,8 @@ static enum next allowed(struct client *c)
 		if (!v->section->report)
 			return too_many(c, &limit);
 		v->reported = true;
+		v->reporter = v->section;
+		x->record.detail = "over its rate";
 	}
 	return client_enter(c, CLIENT_REACH, INFINITY);
 }
@@ -461,6 +464,7 @@ static enum next dial_failed(struct client *c)
 		status = 503;
 		error = "proxy_internal_error";
 	}
+	x->record.origin = x->dial.origin;
 	snprintf(details, sizeof(details), "no connection to %.*s port %u: %s",
 		(int)x->uri.host_length, x->uri.host, x->query.port, strerror(x->dial.error));
 	return answer(

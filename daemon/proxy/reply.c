@@ -51,7 +51,7 @@ static void print_details(char out[DETAILS_MAX], const char *details)
 	out[n] = 0;
 }
 
-bool reply_put(struct conn *conn, struct buffer_pool *pool, const struct reply *reply,
+ssize_t reply_put(struct conn *conn, struct buffer_pool *pool, const struct reply *reply,
 	const char *name, const char *date)
 {
 	char details[DETAILS_MAX], text[DETAILS_MAX + 16];
@@ -67,10 +67,10 @@ bool reply_put(struct conn *conn, struct buffer_pool *pool, const struct reply *
 	}
 	out = conn_out(conn, pool, HEAD_ROOM + body.length);
 	if (!out)
-		return false;
+		return -1;
 	head = fmemopen(out->data + out->end, HEAD_ROOM, "w");
 	if (!head)
-		return false;
+		return -1;
 	fprintf(head,
 		"HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
 		"Cache-Control: no-store\r\n",
@@ -88,9 +88,9 @@ bool reply_put(struct conn *conn, struct buffer_pool *pool, const struct reply *
 	fflush(head);
 	out->end += ftell(head);
 	fclose(head);
-	if (!reply->head_only) {
-		memcpy(out->data + out->end, body.at, body.length);
-		out->end += body.length;
-	}
-	return true;
+	if (reply->head_only)
+		return 0;
+	memcpy(out->data + out->end, body.at, body.length);
+	out->end += body.length;
+	return (ssize_t)body.length;
 }

@@ -19,8 +19,8 @@ struct reply {
 	bool head_only; /* answers HEAD: no body */
 };
 
-/* Writes into conn->out.  False when there is no memory. */
-bool reply_put(struct conn *conn, struct buffer_pool *pool, const struct reply *reply,
+/* Writes into conn->out.  The length of the body sent, or -1 when there is no memory. */
+ssize_t reply_put(struct conn *conn, struct buffer_pool *pool, const struct reply *reply,
 	const char *name, const char *date);
 
 const char *reply_phrase(int status);

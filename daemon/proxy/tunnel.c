@@ -34,7 +34,7 @@ static void destroy(struct tunnel *t, enum ending ending)
 	pump_fini(&t->to_client, &w->pipes);
 	conn_fini(&t->client, w->loop, &w->buffers);
 	conn_fini(&t->origin, w->loop, &w->buffers);
-	t->record.total = w->now - t->began;
+	t->record.total = worker_clock() - t->began;
 	t->record.ending = ending;
 	worker_record(w, &t->record);
 	metrics_tunnel(w->metrics, -1);

@@ -36,7 +36,7 @@ const char *worker_date(struct worker *w)
 	return w->date;
 }
 
-static double monotonic(void)
+double worker_clock(void)
 {
 	struct timespec t;
 
@@ -262,14 +262,14 @@ static void on_turn(struct ev_loop *loop, ev_check *check, int revents)
 
 	(void)loop;
 	(void)revents;
-	w->now = monotonic();
+	w->now = worker_clock();
 }
 
 static void *run(void *arg)
 {
 	struct worker *w = arg;
 
-	w->now = monotonic();
+	w->now = worker_clock();
 	for (size_t i = 0; i < w->n_listeners; i++)
 		ev_io_start(w->loop, &w->listeners[i]);
 	ev_timer_start(w->loop, &w->second);

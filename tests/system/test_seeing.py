@@ -214,3 +214,20 @@ def test_the_proxy_is_no_admin_page(egretd):
     with daemon.wire() as wire:
         wire.send("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
         assert wire.response().status == 400
+
+
+def test_the_log_says_what_the_client_was_told(egretd, origin1):
+    daemon = egretd("[partner one]\nhosts = v4.partner1.test\nports = 9\n"
+                    "[partner slow]\nhosts = partner1.test\nrate = 1/1h\nburst = 1\nmode = report\n",
+                    config={"log": {"access-log": "access.log"}})
+    answer = daemon.get("http://v4.partner1.test:9/")
+    failed, = daemon.records(1)
+    assert (failed["status"], failed["end"]) == (502, "connect-failed")
+    assert "refused" in failed["detail"] and failed["origin"] == f"{PARTNER1[4]}:9"
+    assert failed["bytes_out"] == len(answer.body)
+    assert failed["connect"] <= failed["total"]
+    for _ in range(2):
+        assert daemon.get("http://partner1.test/whoami").status == 200
+    over = daemon.records(3)[-1]
+    assert (over["verdict"], over["reporter"]) == ("report", "acl.ini:4")
+    assert over["detail"] == "over its rate"
