@@ -2,7 +2,6 @@
 
 CC      ?= gcc
 SAN     ?=
-PREFIX  ?= /usr/local
 PYTHON  := /usr/bin/python3
 BUILD   := build$(if $(SAN),/$(SAN))
 
@@ -53,7 +52,7 @@ $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/libegret.a
 .PHONY: run
 run: deps ## install what it needs (Debian, as root), build, run in the foreground on etc/
 	@$(MAKE) --no-print-directory all
-	@sh etc/try.sh
+	@cat docs/try.txt
 	exec $(BUILD)/egretd -c etc/egret.ini
 
 .PHONY: demo
@@ -94,9 +93,8 @@ TEST_PACKAGES := libcmocka-dev libiniparser-dev python3 python3-pytest nftables 
 
 # Installs what is missing, where it can: as root on Debian.
 define install
-@missing=$$(dpkg-query -W -f='$${Package} $${Status}\n' $(1) 2>/dev/null | \
-	awk '/ok installed/ {print $$1}' | sort > /tmp/egret-have.$$$$; \
-	printf '%s\n' $(1) | sort | comm -23 - /tmp/egret-have.$$$$; rm -f /tmp/egret-have.$$$$); \
+@missing=$$(for p in $(1); do \
+		dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then \
 		if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
 			echo "missing packages (install them as root):" $$missing >&2; exit 1; fi; \

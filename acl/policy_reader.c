@@ -138,12 +138,13 @@ static struct text value_of(struct reader *r, const struct draft *d, enum key ke
 
 static int each_item(struct reader *r, struct draft *d, struct text value, take_item *take)
 {
+	const struct text whole = value;
 	struct text item;
 	int error = 0;
 
 	while (!error && list_take(&value, &item)) {
 		if (item.length == 0)
-			return refuse(r, item, "something before and behind each comma");
+			return refuse(r, whole, "something before and behind each comma");
 		error = take(r, d, item);
 	}
 	return error;

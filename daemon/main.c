@@ -20,12 +20,12 @@
 enum mode { RUN, TEST, PLAN, REMOVE };
 
 static const char usage[] =
-	"usage: egretd [-c FILE] [-d]    run the gateway until SIGTERM; SIGHUP reads the files "
+	"usage: egretd [-c FILE] [-d]        run the gateway until SIGTERM; SIGHUP reads the files "
 	"again\n"
-	"       egretd [-c FILE] -t      check egret.ini, acl.ini and all they name\n"
-	"       egretd [-c FILE] --plan  print the nftables rules that they ask for, as nft reads "
+	"       egretd [-c FILE] -t          check egret.ini, acl.ini and all they name\n"
+	"       egretd [-c FILE] --plan      print the nftables rules that they ask for, as nft reads "
 	"them\n"
-	"       egretd [-c FILE] --remove  take the rules out of the kernel; they stay when egretd "
+	"       egretd [-c FILE] --remove    take the rules out of the kernel; they stay when egretd "
 	"stops\n"
 	"       egretd -v | --help\n"
 	"\n"
@@ -87,7 +87,10 @@ static int remove_table(const char *path)
 	config_free(config);
 	files_free(files);
 	free(dir);
-	return error ? failed(&e) : 0;
+	if (error)
+		return failed(&e);
+	printf("the nftables rules of egret are not in the kernel any more\n");
+	return 0;
 }
 
 /* Symbolic links stay as they are: they are watched. */
