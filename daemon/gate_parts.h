@@ -21,10 +21,9 @@ struct gate {
 	struct config *started; /* the first edition's: listeners, workers and uid are as it says */
 	uint64_t number;        /* of the edition offered last */
 	struct gate_counts counts;
-	char refused[sizeof(
-		((struct gate_counts *)0)->not_ready)]; /* the last edit; "": it is in force */
-	char fatal[FILES_DIGEST_TEXT]; /* the edition that a proxy ended with; not to be started
-					  with */
+	char refused[200]; /* why the last edit was; "": it is in force */
+	/* the edition that a proxy ended with, which is not to be started with */
+	char fatal[FILES_DIGEST_TEXT];
 	bool follows;                  /* the proxy follows `now` */
 	bool served;                   /* some proxy did */
 	bool stopping;

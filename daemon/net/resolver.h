@@ -18,8 +18,8 @@
 
 #define RESOLVER_ADDRS 16   /* addresses kept for a name; more are dropped, evenly by version */
 #define RESOLVER_DELAY 0.05 /* seconds */
-#define RESOLVER_FAILURE_TTL                                                                       \
-	1.0 /* seconds a failure is kept, at most: RFC 9520 3.2 wants that much */
+/* Seconds a failure is kept, at most: RFC 9520 3.2 wants that much. */
+#define RESOLVER_FAILURE_TTL 1.0
 
 struct resolver;
 struct names;

@@ -313,8 +313,8 @@ void client_drive(struct client *c)
 			break;
 	}
 	arm(c);
-	if (turns ==
-		TURNS) /* let others have the loop: an event that is fed would come before theirs */
+	/* Let others have the loop: an event that is fed would come before theirs. */
+	if (turns == TURNS)
 		wake_at(c, c->worker->now);
 }
 

@@ -64,7 +64,6 @@ struct exchange {
 	bool request_lost;      /* the origin takes no more of the request */
 	bool final;             /* the final response head is on its way to the client */
 	bool origin_keeps;      /* the origin's connection can carry another exchange */
-	bool client_close_ends; /* only the close tells the client that the body is over */
 	struct lookup lookup;
 	struct dial dial;
 	struct addr addrs[RESOLVER_ADDRS];

@@ -15,8 +15,8 @@
 #include "daemon/proxy/origin.h"
 #include "daemon/proxy/worker.h"
 
-#define INTERIMS                                                                                   \
-	16 /* 1xx responses to one request: a client that does not read holds them all here */
+/* 1xx responses to one request: a client that does not read holds them all here. */
+#define INTERIMS 16
 
 /* The exchange fails: an answer, or where one has begun, a cut. */
 static enum next fail(
@@ -125,8 +125,7 @@ static enum next forward_head(struct client *c, const struct head *head)
 	size_t n;
 
 	if (!interim) {
-		x->client_close_ends = framing == FRAMING_CLOSE;
-		c->keep_alive = c->keep_alive && !x->client_close_ends && !w->draining &&
+		c->keep_alive = c->keep_alive && framing != FRAMING_CLOSE && !w->draining &&
 				!c->conn.eof && (x->to_origin.taken && !x->request_lost);
 		x->origin_keeps = head->keep_alive && head->body != BODY_CLOSE;
 		x->final = true;
