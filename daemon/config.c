@@ -315,6 +315,27 @@ static int check_orders(const struct config *config, const struct ini *ini, stru
 }
 
 /* The proxy has no disk to read it from: it must be in the set. */
+/* Listeners share ports by SO_REUSEPORT: the kernel would not refuse to give proxy and admin page
+ * the same one, and clients would meet either. */
+static int check_listeners(const struct config *config, const struct ini *ini, struct error *e)
+{
+	const struct key *key = find_key("admin", "listen");
+	char text[ENDPOINT_TEXT];
+
+	for (size_t i = 0; i < config->admin_listen.n; i++)
+		for (size_t j = 0; j < config->listen.n; j++) {
+			const struct endpoint *admin = &config->admin_listen.at[i];
+			const struct endpoint *proxy = &config->listen.at[j];
+
+			if (admin->port == proxy->port && addr_equal(&admin->addr, &proxy->addr))
+				return error_set(e, -EINVAL,
+					"%s:%d: %s = %s: want another than [proxy] listen has",
+					ini->file, line_of(ini, key), key->full,
+					endpoint_print(admin, text));
+		}
+	return 0;
+}
+
 static int read_hosts(
 	const struct config *config, struct files *files, const struct ini *ini, struct error *e)
 {
@@ -351,6 +372,8 @@ struct config *config_new(struct files *files, const char *name, struct error *e
 		error = read_defaults(config, files, &ini, given, e);
 	if (!error)
 		error = check_orders(config, &ini, e);
+	if (!error)
+		error = check_listeners(config, &ini, e);
 	if (!error)
 		error = read_hosts(config, files, &ini, e);
 	ini_free(&ini);

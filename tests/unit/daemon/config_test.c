@@ -331,6 +331,9 @@ static void unknown_and_doubled_sections_and_keys_are_refused(void **state)
 		{"[nat]\nenable = no;\n", "egret.ini:2: enable = no;: want quotes around"},
 		{"[dns]\nmin-ttl = 10m\nmax-ttl = 5m\n",
 			"egret.ini:3: [dns] min-ttl is above max-ttl"},
+		{"[proxy]\nlisten = [::1]:3128\n[admin]\nlisten = 127.0.0.1:1, [::1]:3128\n",
+			"egret.ini:4: [admin] listen = [::1]:3128: want another than [proxy] listen "
+			"has"},
 		{"[proxy]\nmax-header-bytes = 4k\n",
 			"egret.ini:2: [proxy] max-request-line is above max-header-bytes"},
 	};
