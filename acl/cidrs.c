@@ -6,7 +6,7 @@ static int compare(bool a_is_v4, const struct addr *a, bool b_is_v4, const struc
 				  : memcmp(a->bytes, b->bytes, sizeof(a->bytes));
 }
 
-static int in_order(const void *left, const void *right)
+int cidrs_in_order(const void *left, const void *right)
 {
 	const struct cidr *a = left, *b = right;
 	int order = compare(cidr_is_v4(a), &a->addr, cidr_is_v4(b), &b->addr);
@@ -19,7 +19,7 @@ size_t cidrs_sort(struct cidr *at, size_t n)
 	size_t i, kept = 0;
 
 	if (n > 1)
-		qsort(at, n, sizeof(*at), in_order);
+		qsort(at, n, sizeof(*at), cidrs_in_order);
 	for (i = 0; i < n; i++) {
 		if (kept == 0 || !cidr_contains(&at[kept - 1], &at[i].addr))
 			at[kept++] = at[i];

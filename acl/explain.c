@@ -15,6 +15,7 @@ const char *reason_name(enum reason reason)
 		[REASON_BLOCKED_ADDRESS] = "blocked-address",
 		[REASON_RATE] = "rate-limited",
 		[REASON_LOOP] = "loop",
+		[REASON_ORIGINAL_ADDRESS] = "original-address",
 	};
 
 	CHECK((unsigned)reason < COUNT_OF(names));
@@ -95,6 +96,13 @@ static void denied(const struct verdict *verdict, const char *where, char *out, 
 		break;
 	case REASON_LOOP:
 		snprintf(out, size, "denied: it leads back to this gateway");
+		break;
+	case REASON_ORIGINAL_ADDRESS:
+		snprintf(out, size,
+			"denied: it was on its way to an address that the name does not have (%s)",
+			where);
+		break;
+	case N_REASONS:
 		break;
 	}
 }

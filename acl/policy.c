@@ -15,6 +15,7 @@
 #include "acl/policy.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "acl/cidrs.h"
 #include "acl/policy_parts.h"
@@ -112,9 +113,34 @@ size_t policy_groups(
 	return n;
 }
 
+bool policy_caches(const struct policy *policy)
+{
+	return policy->has_cache;
+}
+
 bool policy_is_pod(const struct policy *policy, const struct addr *client)
 {
 	return cidrs_contain(&policy->pods, client);
+}
+
+const struct cidr_list *policy_captured(const struct policy *policy, enum capture what)
+{
+	CHECK(what < N_CAPTURES);
+	return &policy->captured[what];
+}
+
+const char *policy_capturing_group(const struct policy *policy, const char **file, int *line)
+{
+	size_t i;
+
+	for (i = 0; i < policy->n_groups; i++) {
+		if (!policy->groups[i].file)
+			continue;
+		*file = policy->groups[i].file;
+		*line = policy->groups[i].line;
+		return policy->groups[i].name;
+	}
+	return NULL;
 }
 
 const struct addr *section_egress(const struct section *section, const struct addr *like)
@@ -287,6 +313,8 @@ static const struct section *first_match(struct walk *w, const struct policy *po
 			unfit = i;
 			continue;
 		}
+		if (way == BY_HOST && query->unnamed && section->kind == SECTION_PARTNER)
+			continue;
 		if (way == BY_NET && !holds_all(section, query))
 			continue;
 		if (way == BY_LOOKUP) {
@@ -391,4 +419,78 @@ enum reason policy_guard(const struct policy *policy, const struct query *query,
 	if (block)
 		*block = reporter;
 	return REASON_MATCHED;
+}
+
+/* ---- every section, for a person ---- */
+
+static enum considered consider_scope(
+	const struct policy *policy, uint32_t section, const struct query *query)
+{
+	const struct scope *scope = &policy->scopes[policy->parts[section].scope];
+
+	if (!scope_has_port(scope, query))
+		return CONSIDERED_PORT;
+	if ((scope->protocol & query->protocol) != query->protocol)
+		return CONSIDERED_PROTOCOL;
+	if (!cidrs_contain(&scope->from, &query->client))
+		return CONSIDERED_SOURCE;
+	return CONSIDERED_DECIDES;
+}
+
+static enum considered consider(const struct policy *policy, const struct query *query,
+	const struct verdict *verdict, uint32_t i, unsigned ways)
+{
+	const struct section *s = &policy->sections[i];
+	bool by_host = ways & 1u << BY_HOST, by_net = ways & 1u << BY_NET;
+	bool unresolved = !addresses_are_known(query) && s->cidrs.n > 0;
+	enum considered scope;
+
+	if (s == verdict->section)
+		return CONSIDERED_DECIDES;
+	if (verdict->section && verdict->section != verdict->reporter &&
+		i > verdict->section->index)
+		return CONSIDERED_AFTER;
+	if (!by_host && !by_net && !unresolved)
+		return CONSIDERED_ELSEWHERE;
+	scope = consider_scope(policy, i, query);
+	if (scope != CONSIDERED_DECIDES)
+		return scope;
+	if (by_host && query->unnamed && s->kind == SECTION_PARTNER)
+		return CONSIDERED_UNNAMED;
+	if (!by_host)
+		return unresolved            ? CONSIDERED_UNRESOLVED
+		       : holds_all(s, query) ? CONSIDERED_REPORTS
+					     : CONSIDERED_NOT_ALL;
+	return CONSIDERED_REPORTS;
+}
+
+bool policy_consider(const struct policy *policy, const struct query *query,
+	const struct verdict *verdict,
+	void (*each)(void *arg, const struct section *section, enum considered considered),
+	void *arg)
+{
+	uint8_t *ways = calloc(policy->n_sections + 1, 1);
+	bool stopped = false; /* the walk waits for addresses */
+	struct walk w = {0};
+	enum way way;
+	uint32_t i;
+
+	if (!ways)
+		return false;
+	follow_host(&w, policy, query);
+	if (addresses_are_known(query))
+		follow_net(&w, policy, &query->addrs[0]);
+	while (walk_next(&w, &i, &way))
+		ways[i] |= (uint8_t)(1u << way);
+	for (i = 0; i < policy->n_sections; i++) {
+		enum considered considered =
+			stopped ? CONSIDERED_AFTER : consider(policy, query, verdict, i, ways[i]);
+
+		stopped = stopped || (verdict->action == ACTION_RESOLVE &&
+					     considered == CONSIDERED_UNRESOLVED &&
+					     policy->sections[i].kind == SECTION_PARTNER);
+		each(arg, &policy->sections[i], considered);
+	}
+	free(ways);
+	return true;
 }

@@ -22,6 +22,12 @@ enum protocol {
 	PROTOCOL_UDP = 2,
 	PROTOCOL_ANY = 3, /* every IP protocol */
 };
+/* Which of several egress addresses a connection gets. */
+enum spread {
+	SPREAD_SOURCE,     /* a source keeps its address */
+	SPREAD_CONNECTION, /* each connection has one of its own */
+};
+#define EGRESS_MAX 16 /* egress addresses of one version, of a partner or of the gateway */
 enum rate_per { RATE_PER_PARTNER, RATE_PER_SOURCE, RATE_PER_SOURCE_HOST };
 
 struct ports {
@@ -33,6 +39,22 @@ struct ports {
 struct cidr_list {
 	struct cidr *at;
 	size_t n;
+};
+
+/* For whom a stored response is. */
+enum cache_per {
+	CACHE_PER_PARTNER, /* everybody who may go to the partner */
+	CACHE_PER_GROUP,   /* the clients in the same groups */
+	CACHE_PER_SOURCE,  /* the client address that asked for it */
+};
+
+/* `cache = yes`, and the rules that go with it. */
+struct section_cache {
+	enum cache_per per;
+	uint64_t min_lifetime; /* seconds; 0: as the origin says */
+	uint64_t max_lifetime; /* seconds; UINT64_MAX: as the origin says */
+	struct text *ignored; /* names of query keys that the key leaves out; "x*": that begin so */
+	size_t n_ignored;
 };
 
 struct section {
@@ -48,12 +70,23 @@ struct section {
 	struct cidr_list cidrs; /* sorted, disjoint: what `cidr` and cidr-file name */
 	bool has_hosts;         /* hosts or hosts-file is there */
 	struct cidr_list from;  /* sorted, disjoint: groups and "pods" resolved to networks */
-	struct addr *egress;    /* egress-ip; n_egress 0: the gateway's */
+	struct addr *egress;    /* egress-ip, as written; n_egress 0: the gateway's */
 	size_t n_egress;
-	uint64_t rate_ns;      /* nanoseconds a token takes to come back; 0: unlimited */
-	uint32_t rate_burst;   /* tokens in a full bucket, at least 1 */
-	const char *rate_text; /* "10/1m" as written, or NULL */
+	enum spread spread; /* over several egress addresses of a version */
+	bool resolve;       /* nat = resolve: its hosts' addresses count as `cidr` for NAT */
+	uint32_t source_connections; /* most at a time for each source, by NAT; 0: no limit */
+	uint64_t rate_ns;            /* nanoseconds a token takes to come back; 0: unlimited */
+	uint32_t rate_burst;         /* tokens in a full bucket, at least 1 */
+	const char *rate_text;       /* "10/1m" as written, or NULL */
 	enum rate_per rate_per;
+	const struct section_cache *cache; /* NULL: nothing is stored */
+};
+
+/* What a group's pods send through the proxy, whether they know of it or not. */
+enum capture {
+	CAPTURE_HTTP,  /* TCP port 80 */
+	CAPTURE_HTTPS, /* TCP port 443 */
+	N_CAPTURES
 };
 
 struct policy;
@@ -79,6 +112,14 @@ size_t policy_groups(
 	const struct policy *policy, const struct addr *client, const char **names, size_t max);
 bool policy_is_pod(const struct policy *policy, const struct addr *client);
 
+bool policy_caches(const struct policy *policy); /* a partner has `cache = yes` */
+
+/* The networks of all groups that capture this, sorted, disjoint. */
+const struct cidr_list *policy_captured(const struct policy *policy, enum capture what);
+
+/* The first group with `capture`, and where that stands, for messages; NULL: none. */
+const char *policy_capturing_group(const struct policy *policy, const char **file, int *line);
+
 enum action {
 	ACTION_DENY,
 	ACTION_ALLOW,
@@ -86,13 +127,16 @@ enum action {
 };
 
 enum reason {
-	REASON_MATCHED,         /* a partner or block names it */
-	REASON_NO_MATCH,        /* nothing names it */
-	REASON_NOT_RESOLVED,    /* no address to decide on */
-	REASON_ADDRESS,         /* the guard: only addresses that may not be dialled */
-	REASON_BLOCKED_ADDRESS, /* an earlier block names the address */
-	REASON_RATE,            /* set by the caller, with limits.h */
-	REASON_LOOP,            /* set by the caller */
+	REASON_MATCHED,          /* a partner or block names it */
+	REASON_NO_MATCH,         /* nothing names it */
+	REASON_NOT_RESOLVED,     /* no address to decide on */
+	REASON_ADDRESS,          /* the guard: only addresses that may not be dialled */
+	REASON_BLOCKED_ADDRESS,  /* an earlier block names the address */
+	REASON_RATE,             /* set by the caller, with limits.h */
+	REASON_LOOP,             /* set by the caller */
+	REASON_ORIGINAL_ADDRESS, /* set by the caller: captured, on its way to an address that the
+				  * name does not have */
+	N_REASONS
 };
 
 struct query {
@@ -104,6 +148,7 @@ struct query {
 	const struct addr *addrs; /* the target address, or what the name resolved to; not owned */
 	size_t n_addrs;
 	bool resolved; /* addrs are the whole answer */
+	bool unnamed;  /* nobody named the address: a partner's `hosts` do not let it pass */
 };
 
 struct verdict {
@@ -128,6 +173,28 @@ struct verdict {
  */
 struct verdict policy_decide(const struct policy *policy, const struct query *query);
 
+/* What became of one section when `query` was decided. */
+enum considered {
+	CONSIDERED_ELSEWHERE,  /* it names other destinations */
+	CONSIDERED_UNRESOLVED, /* it names networks, and the name's addresses are not known */
+	CONSIDERED_NOT_ALL,    /* its networks do not hold all of the addresses */
+	CONSIDERED_PORT,       /* the destination, but not this port */
+	CONSIDERED_PROTOCOL,
+	CONSIDERED_SOURCE,
+	CONSIDERED_UNNAMED, /* it names the destination, which nobody asked for by that name */
+	CONSIDERED_REPORTS, /* a block in report mode: it would have denied */
+	CONSIDERED_DECIDES,
+	CONSIDERED_AFTER, /* behind the one that decided, or where the walk waits for addresses */
+	N_CONSIDERED
+};
+
+/* Calls `each` for every section in file order; `verdict` is policy_decide()'s for `query`.  False
+ * without memory. */
+bool policy_consider(const struct policy *policy, const struct query *query,
+	const struct verdict *verdict,
+	void (*each)(void *arg, const struct section *section, enum considered considered),
+	void *arg);
+
 /* The address guard: may `addr` be dialled under this ALLOW verdict?  REASON_MATCHED: yes.
  * Else REASON_ADDRESS (not global, and the partner's cidr does not name it; a network /0 names
  * no address) or REASON_BLOCKED_ADDRESS.  *block (`block` may be NULL) is the block then; with
@@ -135,7 +202,8 @@ struct verdict policy_decide(const struct policy *policy, const struct query *qu
 enum reason policy_guard(const struct policy *policy, const struct query *query,
 	const struct verdict *verdict, const struct addr *addr, const struct section **block);
 
-/* The section's egress address of `like`'s version, or NULL: the gateway's. */
+/* The first of the section's egress addresses of `like`'s version, or NULL.  See egress_choose().
+ */
 const struct addr *section_egress(const struct section *section, const struct addr *like);
 
 /* One line for a person: what was asked, what decided and where that is written. */

@@ -117,7 +117,7 @@ static int read_group(struct reader *r, struct heading *heading, struct group *g
 	if (!group->name)
 		return reader_no_memory(r, -ENOMEM);
 	heading->group = group;
-	return reader_group(r, &d, &group->cidrs);
+	return reader_group(r, &d, group);
 }
 
 static int read_section(struct reader *r, const struct heading *heading, unsigned index)
@@ -154,6 +154,8 @@ static int read_headings(struct reader *r)
 		if (r->headings[i].kind == GROUP)
 			error = read_group(r, &r->headings[i], &policy->groups[n++]);
 	}
+	if (!error)
+		error = reader_captured(r);
 	for (i = 0, n = 0; i < r->n_headings && !error; i++) {
 		if (r->headings[i].kind != GROUP)
 			error = read_section(r, &r->headings[i], (unsigned)n++);

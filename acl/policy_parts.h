@@ -25,6 +25,9 @@ struct scope {
 struct group {
 	const char *name;
 	struct cidr_list cidrs;
+	bool captures[N_CAPTURES];
+	const char *file; /* where `capture` stands */
+	int line;
 };
 
 /* What is known of a section beyond policy.h, by the same index. */
@@ -40,10 +43,12 @@ struct policy {
 	struct cidr_list pods;
 	struct group *groups; /* in file order */
 	size_t n_groups;
+	struct cidr_list captured[N_CAPTURES];
 	struct section *sections;
 	struct part *parts;
 	size_t n_sections;
 	bool has_report_partner;
+	bool has_cache;
 	struct scope *scopes;
 	size_t n_scopes;
 	struct hostset hosts;

@@ -30,9 +30,18 @@ static const struct {
 	[FROM] = {"from", {[PARTNER] = true, [BLOCK] = true}},
 	[MODE] = {"mode", {[PARTNER] = true, [BLOCK] = true}},
 	[EGRESS_IP] = {"egress-ip", {[PARTNER] = true}},
+	[SPREAD] = {"spread", {[PARTNER] = true}},
+	[NAT] = {"nat", {[PARTNER] = true}},
+	[SOURCE_CONNECTIONS] = {"source-connections", {[PARTNER] = true}},
 	[RATE] = {"rate", {[PARTNER] = true}},
 	[BURST] = {"burst", {[PARTNER] = true}},
 	[RATE_PER] = {"rate-per", {[PARTNER] = true}},
+	[CACHE] = {"cache", {[PARTNER] = true}},
+	[CACHE_PER] = {"cache-per", {[PARTNER] = true}},
+	[CACHE_MIN_LIFETIME] = {"cache-min-lifetime", {[PARTNER] = true}},
+	[CACHE_MAX_LIFETIME] = {"cache-max-lifetime", {[PARTNER] = true}},
+	[CACHE_IGNORE_QUERY] = {"cache-ignore-query", {[PARTNER] = true}},
+	[CAPTURE] = {"capture", {[GROUP] = true}},
 };
 
 struct scope_name {
@@ -53,8 +62,7 @@ int reader_no_memory(struct reader *r, int error)
 		r->e, error, "%s:%d: %s: %s", r->file, r->line, r->section, strerror(-error));
 }
 
-/* "FILE:LINE: section: key = value: want what was wanted" */
-static int refuse(struct reader *r, struct text value, const char *want)
+int reader_refuse(struct reader *r, struct text value, const char *want)
 {
 	char shown[SHOWN + 1];
 	size_t i, n = value.length < SHOWN ? value.length : SHOWN;
@@ -89,7 +97,7 @@ static int collect(struct reader *r, struct collected *c, const void *element, s
 /* Sorts the keys of a section into `draft`. */
 int reader_keys(struct reader *r, struct draft *d)
 {
-	char want[256] = "a key of: ";
+	char want[400] = "a key of: ";
 	enum kind kind = d->heading->kind;
 	size_t i, key;
 
@@ -107,14 +115,14 @@ int reader_keys(struct reader *r, struct draft *d)
 			continue;
 		}
 		if (key < N_KEYS)
-			return refuse(r, TEXT(""), "a value");
+			return reader_refuse(r, TEXT(""), "a value");
 		for (key = 0; key < N_KEYS; key++) {
 			if (keys[key].in[kind])
 				snprintf(want + strlen(want), sizeof(want) - strlen(want), "%s%s",
 					key == HOSTS || (kind == GROUP && key == CIDR) ? "" : ", ",
 					keys[key].name);
 		}
-		return refuse(r, text_of(given->value), want);
+		return reader_refuse(r, text_of(given->value), want);
 	}
 	r->line = d->heading->ini->line;
 	return 0;
@@ -122,10 +130,7 @@ int reader_keys(struct reader *r, struct draft *d)
 
 /* ---- lists ---- */
 
-typedef int take_item(struct reader *r, struct draft *d, struct text item);
-
-/* The value of a key, or no text when the section does not have it. */
-static struct text value_of(struct reader *r, const struct draft *d, enum key key)
+struct text reader_value(struct reader *r, const struct draft *d, enum key key)
 {
 	const struct ini_key *found = d->keys[key];
 
@@ -136,7 +141,7 @@ static struct text value_of(struct reader *r, const struct draft *d, enum key ke
 	return text_of(found->value);
 }
 
-static int each_item(struct reader *r, struct draft *d, struct text value, take_item *take)
+int reader_each_item(struct reader *r, struct draft *d, struct text value, take_item *take)
 {
 	const struct text whole = value;
 	struct text item;
@@ -144,7 +149,7 @@ static int each_item(struct reader *r, struct draft *d, struct text value, take_
 
 	while (!error && list_take(&value, &item)) {
 		if (item.length == 0)
-			return refuse(r, whole, "something before and behind each comma");
+			return reader_refuse(r, whole, "something before and behind each comma");
 		error = take(r, d, item);
 	}
 	return error;
@@ -191,14 +196,14 @@ static int each_line(
 static int each_entry(
 	struct reader *r, struct draft *d, enum key key, enum key file_key, take_item *take)
 {
-	struct text value = value_of(r, d, key);
+	struct text value = reader_value(r, d, key);
 	int error = 0;
 
 	if (value.at)
-		error = each_item(r, d, value, take);
+		error = reader_each_item(r, d, value, take);
 	if (error)
 		return error;
-	value = value_of(r, d, file_key);
+	value = reader_value(r, d, file_key);
 	return value.at ? each_line(r, d, value, keys[key].name, take) : 0;
 }
 
@@ -210,7 +215,7 @@ static int take_cidr(struct reader *r, struct draft *d, struct text item)
 
 	(void)d;
 	if (!cidr_parse(&cidr, item))
-		return refuse(r, item,
+		return reader_refuse(r, item,
 			"an address, or a network such as 10.42.0.0/16 or 2001:db8::/32, "
 			"its host bits zero");
 	return collect(r, &r->nets, &cidr, sizeof(cidr));
@@ -301,9 +306,11 @@ static int take_host(struct reader *r, struct draft *d, struct text item)
 	int error = add_host(r, item, d->section->index);
 
 	if (error == -EINVAL)
-		return refuse(r, item,
+		return reader_refuse(r, item,
 			"a name, *.NAME for all below it, .NAME for both, an address, or *");
-	return error ? reader_no_memory(r, error) : 0;
+	if (error)
+		return reader_no_memory(r, error);
+	return d->section->resolve ? reader_resolvable(r, d, item) : 0;
 }
 
 /* ---- scopes ---- */
@@ -356,7 +363,7 @@ static int take_source(struct reader *r, struct draft *d, struct text item)
 
 	(void)d;
 	if (!sources_of(r, item, &one, &sources))
-		return refuse(r, item,
+		return reader_refuse(r, item,
 			"a [group] that is defined, a network with host bits zero, pods or any");
 	for (i = 0; i < sources.n && !error; i++)
 		error = collect(r, &r->nets, &sources.at[i], sizeof(sources.at[i]));
@@ -371,7 +378,7 @@ static int read_from(struct reader *r, struct draft *d, struct text value, struc
 	/* A group alone is not copied: large ones are used often. */
 	if (sources_of(r, value, &one, from) && from->at != &one)
 		return 0;
-	error = each_item(r, d, value, take_source);
+	error = reader_each_item(r, d, value, take_source);
 	return error ? error : keep_nets(r, from);
 }
 
@@ -381,20 +388,20 @@ static int take_ports(struct reader *r, struct draft *d, struct text item)
 
 	(void)d;
 	if (!ports_parse(&ports, item))
-		return refuse(r, item, "ports, 1-65535");
+		return reader_refuse(r, item, "ports and LOW-HIGH, 1-65535");
 	return collect(r, &r->ports, &ports, sizeof(ports));
 }
 
 static int read_ports(struct reader *r, struct draft *d, struct scope *scope)
 {
-	struct text value = value_of(r, d, PORTS);
+	struct text value = reader_value(r, d, PORTS);
 	int error;
 
 	r->ports.n = 0;
 	scope->connect_443 = !value.at && d->heading->kind == PARTNER;
 	if (!value.at)
 		return 0;
-	error = each_item(r, d, value, take_ports);
+	error = reader_each_item(r, d, value, take_ports);
 	if (error)
 		return error;
 	scope->n_ports = ports_sort(r->ports.at, r->ports.n);
@@ -405,16 +412,16 @@ static int read_ports(struct reader *r, struct draft *d, struct scope *scope)
 
 static int read_scope(struct reader *r, struct draft *d, struct scope *scope)
 {
-	struct text value = value_of(r, d, PROTOCOL);
+	struct text value = reader_value(r, d, PROTOCOL);
 	int error;
 
 	scope->protocol = PROTOCOL_ANY;
 	if (value.at && !protocol_parse(&scope->protocol, value))
-		return refuse(r, value, "tcp, udp or any");
+		return reader_refuse(r, value, "tcp, udp or any");
 	error = read_ports(r, d, scope);
 	if (error)
 		return error;
-	value = value_of(r, d, FROM);
+	value = reader_value(r, d, FROM);
 	if (!value.at)
 		value = d->heading->kind == PARTNER ? TEXT("pods") : TEXT("any");
 	return read_from(r, d, value, &scope->from);
@@ -475,82 +482,102 @@ static int read_scope_once(struct reader *r, struct draft *d)
 
 /* ---- groups, partners and blocks ---- */
 
-int reader_group(struct reader *r, struct draft *d, struct cidr_list *nets)
+static int take_capture(struct reader *r, struct draft *d, struct text item)
+{
+	static const char *const names[N_CAPTURES] = {
+		[CAPTURE_HTTP] = "http", [CAPTURE_HTTPS] = "https"};
+
+	for (size_t i = 0; i < N_CAPTURES; i++) {
+		if (!text_equal(item, text_of(names[i])))
+			continue;
+		d->group->captures[i] = true;
+		return 0;
+	}
+	return reader_refuse(r, item, "http, https or both");
+}
+
+static int read_capture(struct reader *r, struct draft *d)
+{
+	struct text value = reader_value(r, d, CAPTURE);
+
+	if (!value.at)
+		return 0;
+	d->group->file = r->file;
+	d->group->line = r->line;
+	return reader_each_item(r, d, value, take_capture);
+}
+
+int reader_group(struct reader *r, struct draft *d, struct group *group)
 {
 	int error;
 
 	if (!d->keys[CIDR] && !d->keys[CIDR_FILE])
 		return reader_refuse_section(r, "cidr or cidr-file in it");
-	error = each_entry(r, d, CIDR, CIDR_FILE, take_cidr);
-	return error ? error : keep_nets(r, nets);
+	d->group = group;
+	error = read_capture(r, d);
+	if (!error)
+		error = each_entry(r, d, CIDR, CIDR_FILE, take_cidr);
+	return error ? error : keep_nets(r, &group->cidrs);
+}
+
+int reader_captured(struct reader *r)
+{
+	struct policy *policy = r->policy;
+	int error = 0;
+
+	for (size_t what = 0; what < N_CAPTURES && !error; what++) {
+		r->nets.n = 0;
+		for (size_t i = 0; i < policy->n_groups && !error; i++) {
+			const struct group *group = &policy->groups[i];
+
+			for (size_t j = 0; group->captures[what] && j < group->cidrs.n && !error;
+				j++)
+				error = collect(
+					r, &r->nets, &group->cidrs.at[j], sizeof(struct cidr));
+		}
+		if (!error)
+			error = keep_nets(r, &policy->captured[what]);
+	}
+	return error;
 }
 
 static int read_destination(struct reader *r, struct draft *d)
 {
-	uint32_t first = r->policy->hosts.n_patterns;
 	int error;
 
+	r->line = d->heading->ini->line;
 	if (!d->keys[HOSTS] && !d->keys[HOSTS_FILE] && !d->keys[CIDR] && !d->keys[CIDR_FILE])
 		return reader_refuse_section(r, "hosts, hosts-file, cidr or cidr-file in it");
 	d->section->has_hosts = d->keys[HOSTS] || d->keys[HOSTS_FILE];
+	d->part->first_host = r->policy->hosts.n_patterns;
 	error = each_entry(r, d, HOSTS, HOSTS_FILE, take_host);
 	if (error)
 		return error;
-	d->part->first_host = first;
-	d->part->n_hosts = r->policy->hosts.n_patterns - first;
+	d->part->n_hosts = r->policy->hosts.n_patterns - d->part->first_host;
 	error = each_entry(r, d, CIDR, CIDR_FILE, take_cidr);
 	return error ? error : keep_section_nets(r, d);
 }
 
 static int read_mode(struct reader *r, struct draft *d)
 {
-	struct text value = value_of(r, d, MODE);
+	struct text value = reader_value(r, d, MODE);
 
 	if (value.at && !mode_parse(&d->section->report, value))
-		return refuse(r, value, "enforce or report");
+		return reader_refuse(r, value, "enforce or report");
 	if (d->section->kind == SECTION_PARTNER && d->section->report)
 		r->policy->has_report_partner = true;
 	return 0;
 }
 
-static int take_egress(struct reader *r, struct draft *d, struct text item)
-{
-	struct section *section = d->section;
-	struct addr addr;
-	enum addr_class class;
-
-	if (!addr_parse(&addr, item))
-		return refuse(r, item, "an IPv4 or IPv6 address");
-	class = addr_classify(&addr);
-	if (class == ADDR_UNSPECIFIED || class == ADDR_MULTICAST)
-		return refuse(r, item, "an address that a host can have");
-	if (section_egress(section, &addr))
-		return refuse(r, item, "at most one IPv4 and one IPv6 address");
-	section->egress[section->n_egress++] = addr;
-	return 0;
-}
-
-static int read_egress(struct reader *r, struct draft *d)
-{
-	struct text value = value_of(r, d, EGRESS_IP);
-
-	if (!value.at)
-		return 0;
-	d->section->egress = arena_alloc(&r->policy->arena, 2 * sizeof(struct addr));
-	if (!d->section->egress)
-		return reader_no_memory(r, -ENOMEM);
-	return each_item(r, d, value, take_egress);
-}
-
 static int read_burst(struct reader *r, struct draft *d, uint64_t tokens)
 {
-	struct text value = value_of(r, d, BURST);
+	struct text value = reader_value(r, d, BURST);
 	uint64_t refill, burst = tokens;
 
 	if (value.at && !number_parse(&burst, value, 1, 1000000000))
-		return refuse(r, value, "a number of requests, 1-1000000000");
+		return reader_refuse(r, value, "a number of requests, 1-1000000000");
 	if (__builtin_mul_overflow(burst, d->section->rate_ns, &refill) || refill > REFILL_MAX)
-		return refuse(r, value.at ? value : value_of(r, d, RATE),
+		return reader_refuse(r, value.at ? value : reader_value(r, d, RATE),
 			"a bucket that is full again within 100 years");
 	d->section->rate_burst = (uint32_t)burst;
 	return 0;
@@ -558,22 +585,22 @@ static int read_burst(struct reader *r, struct draft *d, uint64_t tokens)
 
 static int read_rate(struct reader *r, struct draft *d)
 {
-	struct text value = value_of(r, d, d->keys[BURST] ? BURST : RATE_PER);
+	struct text value = reader_value(r, d, d->keys[BURST] ? BURST : RATE_PER);
 	uint64_t tokens, period;
 
 	if (!d->keys[RATE])
-		return value.at ? refuse(r, value, "a rate beside it") : 0;
-	value = value_of(r, d, RATE);
+		return value.at ? reader_refuse(r, value, "a rate beside it") : 0;
+	value = reader_value(r, d, RATE);
 	if (!rate_parse(&tokens, &period, value))
-		return refuse(r, value,
+		return reader_refuse(r, value,
 			"requests per period, such as 100/1m: 1-1000000000, in s, m, h or d");
 	d->section->rate_ns = (period + tokens - 1) / tokens;
 	d->section->rate_text = arena_string(&r->policy->arena, value);
 	if (!d->section->rate_text)
 		return reader_no_memory(r, -ENOMEM);
-	value = value_of(r, d, RATE_PER);
+	value = reader_value(r, d, RATE_PER);
 	if (value.at && !rate_per_parse(&d->section->rate_per, value))
-		return refuse(r, value, "partner, source or source+host");
+		return reader_refuse(r, value, "partner, source or source+host");
 	return read_burst(r, d, tokens);
 }
 
@@ -599,15 +626,19 @@ static int note_lookup(struct reader *r, const struct draft *d)
 
 int reader_section(struct reader *r, struct draft *d)
 {
-	int error = read_destination(r, d);
+	int error = reader_nat(r, d);
 
+	if (!error)
+		error = read_destination(r, d);
 	if (!error)
 		error = read_scope_once(r, d);
 	if (!error)
 		error = read_mode(r, d);
 	if (!error)
-		error = read_egress(r, d);
+		error = reader_egress(r, d);
 	if (!error)
 		error = read_rate(r, d);
+	if (!error)
+		error = reader_cache(r, d);
 	return error ? error : note_lookup(r, d);
 }

@@ -22,9 +22,18 @@ enum key {
 	FROM,
 	MODE,
 	EGRESS_IP,
+	SPREAD,
+	NAT,
+	SOURCE_CONNECTIONS,
 	RATE,
 	BURST,
 	RATE_PER,
+	CACHE,
+	CACHE_PER,
+	CACHE_MIN_LIFETIME,
+	CACHE_MAX_LIFETIME,
+	CACHE_IGNORE_QUERY,
+	CAPTURE,
 	N_KEYS
 };
 
@@ -68,7 +77,8 @@ struct draft {
 	const struct heading *heading;
 	const struct ini_key *keys[N_KEYS]; /* NULL: not there */
 	struct section *section;            /* NULL in a group */
-	struct part *part;
+	struct part *part;                  /* likewise */
+	struct group *group;                /* NULL in others */
 };
 
 /* Order of headings: by kind, then by name without regard to letter case. */
@@ -77,6 +87,16 @@ int heading_order(const void *left, const void *right);
 /* These return a negative errno with one line of text in `r->e`. */
 int reader_no_memory(struct reader *r, int error);
 int reader_refuse_section(struct reader *r, const char *want);
+/* "FILE:LINE: section: key = value: want what was wanted" */
+int reader_refuse(struct reader *r, struct text value, const char *want);
+
+/* The value of a key, or no text when the section does not have it; messages are about it then. */
+struct text reader_value(struct reader *r, const struct draft *d, enum key key);
+
+/* Hands each item of a list to `take`, until that fails. */
+typedef int take_item(struct reader *r, struct draft *d, struct text item);
+int reader_each_item(
+	struct reader *r, struct draft *d, struct text value, take_item *take) WARN_UNUSED;
 
 /* A path relative to acl.ini as the set of files knows it, or NULL: no memory. */
 char *reader_path(struct reader *r, struct text name);
@@ -84,8 +104,21 @@ char *reader_path(struct reader *r, struct text name);
 /* Finds the keys of the draft's section.  0 or -errno, as all below. */
 int reader_keys(struct reader *r, struct draft *d) WARN_UNUSED;
 
-/* The networks of a group. */
-int reader_group(struct reader *r, struct draft *d, struct cidr_list *nets) WARN_UNUSED;
+/* The networks of a group, and what it captures. */
+int reader_group(struct reader *r, struct draft *d, struct group *group) WARN_UNUSED;
+
+/* The networks of all groups that capture the same, once these are read. */
+int reader_captured(struct reader *r) WARN_UNUSED;
 
 /* All of a partner or block but its heading, indexes included. */
 int reader_section(struct reader *r, struct draft *d) WARN_UNUSED;
+
+/* What a partner asks of NAT (before its hosts are read), and the addresses it leaves from. */
+int reader_nat(struct reader *r, struct draft *d) WARN_UNUSED;
+int reader_egress(struct reader *r, struct draft *d) WARN_UNUSED;
+
+/* What a partner asks of the cache. */
+int reader_cache(struct reader *r, struct draft *d) WARN_UNUSED;
+
+/* Can the pattern that was added last, written as `item`, be looked up for `nat = resolve`? */
+int reader_resolvable(struct reader *r, const struct draft *d, struct text item) WARN_UNUSED;

@@ -134,6 +134,11 @@ static bool period_parse(uint64_t *seconds, struct text text)
 	return false;
 }
 
+bool lifetime_parse(uint64_t *seconds, struct text text)
+{
+	return text.length > 1 && period_parse(seconds, text);
+}
+
 bool rate_parse(uint64_t *tokens, uint64_t *period, struct text text)
 {
 	struct text number;
@@ -181,6 +186,31 @@ bool rate_per_parse(enum rate_per *per, struct text text)
 		return false;
 	*per = values[i];
 	return true;
+}
+
+bool spread_parse(enum spread *spread, struct text text)
+{
+	*spread = text_equal(text, TEXT("connection")) ? SPREAD_CONNECTION : SPREAD_SOURCE;
+	return *spread == SPREAD_CONNECTION || text_equal(text, TEXT("source"));
+}
+
+bool cache_per_parse(enum cache_per *per, struct text text)
+{
+	static const char *const names[] = {"partner", "group", "source"};
+	static const enum cache_per values[] = {
+		CACHE_PER_PARTNER, CACHE_PER_GROUP, CACHE_PER_SOURCE};
+	size_t i = place_of(text, names, COUNT_OF(names));
+
+	if (i == COUNT_OF(names))
+		return false;
+	*per = values[i];
+	return true;
+}
+
+bool yes_no_parse(bool *yes, struct text text)
+{
+	*yes = text_equal(text, TEXT("yes"));
+	return *yes || text_equal(text, TEXT("no"));
 }
 
 bool mode_parse(bool *report, struct text text)

@@ -27,6 +27,12 @@ size_t ports_sort(struct ports *at, size_t n);
 /* "100/1m", "100/m", "5/10s": tokens, 1 to 1e9, and the period in nanoseconds, up to 365 days. */
 bool rate_parse(uint64_t *tokens, uint64_t *period, struct text text);
 
+/* "90s", "10m", "1h", "7d": seconds, up to 365 days. */
+bool lifetime_parse(uint64_t *seconds, struct text text);
+
 bool protocol_parse(enum protocol *protocol, struct text text);
 bool rate_per_parse(enum rate_per *per, struct text text);
 bool mode_parse(bool *report, struct text text);
+bool spread_parse(enum spread *spread, struct text text);
+bool cache_per_parse(enum cache_per *per, struct text text);
+bool yes_no_parse(bool *yes, struct text text);

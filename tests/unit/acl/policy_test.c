@@ -577,6 +577,72 @@ static void a_section_says_what_the_file_says(void **state)
 	policy_put(policy);
 }
 
+static void a_partner_says_how_it_is_left_for(void **state)
+{
+	struct policy *policy = policy_of(
+		"[partner all]\nhosts = a.test, b.test\ncidr = 10.0.0.0/8\n"
+		"egress-ip = 9.0.0.1, 2001:db8::1, 9.0.0.2\nspread = connection\nnat = resolve\n"
+		"source-connections = 1000000\n"
+		"[partner six]\nhosts = *\negress-ip = 9.0.0.1, ::1, ::2\nspread = source\n"
+		"[partner none]\nhosts = *\n"
+		"[partner many]\nhosts = *\negress-ip = 9.0.0.1, 9.0.0.2, 9.0.0.3, 9.0.0.4, "
+		"9.0.0.5, 9.0.0.6, 9.0.0.7, 9.0.0.8, 9.0.0.9, 9.0.0.10, 9.0.0.11, 9.0.0.12, "
+		"9.0.0.13, 9.0.0.14, 9.0.0.15, 9.0.0.16, ::1, ::2, ::3, ::4, ::5, ::6, ::7, ::8, "
+		"::9, ::a, ::b, ::c, ::d, ::e, ::f, ::10\n");
+	const struct section *all = policy_section(policy, 0), *six = policy_section(policy, 1);
+	const struct section *none = policy_section(policy, 2), *many = policy_section(policy, 3);
+	struct addr v6 = address("2001:db8::7");
+	char print[ADDR_TEXT];
+
+	(void)state;
+	assert_int_equal(all->n_egress, 3);
+	assert_string_equal(addr_print(&all->egress[2], print), "9.0.0.2");
+	assert_int_equal(all->spread, SPREAD_CONNECTION);
+	assert_true(all->resolve);
+	assert_int_equal(all->source_connections, 1000000);
+	assert_int_equal(six->spread, SPREAD_SOURCE);
+	assert_string_equal(addr_print(section_egress(six, &v6), print), "::1");
+	assert_int_equal(none->n_egress, 0);
+	assert_int_equal(none->spread, SPREAD_SOURCE);
+	assert_false(none->resolve);
+	assert_int_equal(none->source_connections, 0);
+	assert_int_equal(many->n_egress, 32);
+	assert_string_equal(addr_print(&many->egress[31], print), "::10");
+	policy_put(policy);
+}
+
+static void a_partner_says_what_is_stored_and_for_whom(void **state)
+{
+	struct policy *policy =
+		policy_of("[partner all]\nhosts = a.test\ncache = yes\ncache-per = group\n"
+			  "cache-min-lifetime = 90s\ncache-max-lifetime = 7d\n"
+			  "cache-ignore-query = utm_*, fbclid\n"
+			  "[partner plain]\nhosts = b.test\ncache = yes\n"
+			  "[partner no]\nhosts = c.test\ncache = no\n"
+			  "[partner none]\nhosts = d.test\n");
+	const struct section_cache *all = policy_section(policy, 0)->cache;
+	const struct section_cache *plain = policy_section(policy, 1)->cache;
+
+	(void)state;
+	assert_true(policy_caches(policy));
+	assert_int_equal(all->per, CACHE_PER_GROUP);
+	assert_int_equal(all->min_lifetime, 90);
+	assert_int_equal(all->max_lifetime, 604800);
+	assert_int_equal(all->n_ignored, 2);
+	assert_true(text_equal(all->ignored[0], TEXT("utm_*")));
+	assert_true(text_equal(all->ignored[1], TEXT("fbclid")));
+	assert_int_equal(plain->per, CACHE_PER_PARTNER);
+	assert_int_equal(plain->min_lifetime, 0);
+	assert_true(plain->max_lifetime == UINT64_MAX);
+	assert_int_equal(plain->n_ignored, 0);
+	assert_null(policy_section(policy, 2)->cache);
+	assert_null(policy_section(policy, 3)->cache);
+	policy_put(policy);
+	policy = policy_of("[partner no]\nhosts = c.test\ncache = no\n");
+	assert_false(policy_caches(policy));
+	policy_put(policy);
+}
+
 static void a_rate_is_tokens_per_period(void **state)
 {
 	static const struct {
@@ -632,6 +698,66 @@ static void a_client_knows_its_groups(void **state)
 	policy_put(policy);
 }
 
+static void expect_nets(const struct cidr_list *list, const char *wanted)
+{
+	char got[512] = "", text[ADDR_TEXT + 4];
+
+	for (size_t i = 0; i < list->n; i++)
+		snprintf(got + strlen(got), sizeof(got) - strlen(got), "%s%s", i ? " " : "",
+			cidr_print(&list->at[i], text));
+	assert_string_equal(got, wanted);
+}
+
+static void groups_say_whose_connections_are_captured(void **state)
+{
+	struct policy *policy =
+		policy_of("[group a]\ncidr = fd42::7, 10.42.3.0/24\ncapture = http\n"
+			  "[group b]\ncidr = 10.42.0.0/16\n"
+			  "capture = https, http\n"
+			  "[group c]\ncidr = 10.99.0.0/16\n");
+	const char *file;
+	int line;
+
+	(void)state;
+	expect_nets(policy_captured(policy, CAPTURE_HTTP), "10.42.0.0/16 fd42::7");
+	expect_nets(policy_captured(policy, CAPTURE_HTTPS), "10.42.0.0/16");
+	assert_string_equal(policy_capturing_group(policy, &file, &line), "a");
+	assert_string_equal(file, "acl.ini");
+	assert_int_equal(line, 3);
+	policy_put(policy);
+	policy = policy_of("[group c]\ncidr = 10.99.0.0/16\n");
+	assert_null(policy_capturing_group(policy, &file, &line));
+	expect_nets(policy_captured(policy, CAPTURE_HTTP), "");
+	policy_put(policy);
+}
+
+static void an_address_that_nobody_named_passes_by_cidr_only(void **state)
+{
+	static const char *const partners[] = {"[partner p]\nhosts = *\n",
+		"[partner p]\nhosts = 45.0.0.1\n", "[partner p]\ncidr = 45.0.0.0/24\n",
+		"[block b]\nhosts = 45.0.0.1\n[partner p]\ncidr = 45.0.0.0/24\n",
+		"[partner q]\nhosts = *\n[partner p]\ncidr = 45.0.0.0/24\n",
+		"[partner p]\nhosts = 45.0.0.1\nmode = report\n"};
+	static const bool passes[] = {false, false, true, false, true, false};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(partners); i++) {
+		struct policy *policy = policy_of(partners[i]);
+		struct question q;
+		struct verdict v;
+
+		ask(&q, "10.42.0.1 CONNECT 45.0.0.1:443");
+		v = policy_decide(policy, &q.query);
+		assert_int_equal(v.action, i == 3 ? ACTION_DENY : ACTION_ALLOW);
+		q.query.unnamed = true;
+		v = policy_decide(policy, &q.query);
+		assert_int_equal(v.action, passes[i] ? ACTION_ALLOW : ACTION_DENY);
+		if (passes[i])
+			assert_string_equal(v.section->name, "p");
+		policy_put(policy);
+	}
+}
+
 static void a_reference_keeps_the_policy(void **state)
 {
 	struct policy *policy = policy_of("[partner p]\nhosts = *\n");
@@ -660,6 +786,29 @@ static struct policy *policy_from(
 	policy = policy_new(files, name, &pods, 1, e);
 	files_free(files);
 	return policy;
+}
+
+static void up_to_a_thousand_names_of_a_section_are_resolved(void **state)
+{
+	char text[20000], *end = text + sprintf(text, "# names\n");
+	struct file files[] = {{"acl.ini", "[partner before]\nhosts = *, .a.test\n"
+					   "[partner p]\nhosts-file = names\nnat = resolve\n"},
+		{"names", text}};
+	struct policy *policy;
+	struct error e;
+
+	(void)state;
+	for (unsigned i = 0; i < 1000; i++)
+		end += sprintf(end, "n%u.test\n", i);
+	policy = policy_from("acl.ini", files, COUNT_OF(files), &e);
+	if (!policy)
+		fail_msg("%s", e.text);
+	assert_true(policy_section(policy, 1)->resolve);
+	policy_put(policy);
+	sprintf(end, "one.more.test\n");
+	assert_null(policy_from("acl.ini", files, COUNT_OF(files), &e));
+	assert_string_equal(e.text, "names:1002: partner p: hosts = one.more.test: want at most "
+				    "1000 names with nat = resolve");
 }
 
 static void lists_stand_in_files_beside_acl_ini(void **state)
@@ -774,7 +923,9 @@ static void the_shipped_policy_is_safe_as_it_is(void **state)
 	"an address, or a network such as 10.42.0.0/16 or 2001:db8::/32, its host bits zero"
 #define KEYS_WANTED                                                                                \
 	"a key of: hosts, hosts-file, cidr, cidr-file, ports, protocol, from, mode, egress-ip, "   \
-	"rate, burst, rate-per"
+	"spread, nat, source-connections, rate, burst, rate-per, cache, cache-per, "               \
+	"cache-min-lifetime, cache-max-lifetime, cache-ignore-query"
+#define PLAIN_WANTED "a name without * or dot before it, as nat = resolve looks it up"
 
 static const struct {
 	const char *text, *error;
@@ -802,7 +953,38 @@ static const struct {
 	{"[block p]\nhosts = a\nrate = 1/s\n", "acl.ini:3: block p: rate = 1/s: want a key of: "
 					       "hosts, hosts-file, cidr, cidr-file, "
 					       "ports, protocol, from, mode"},
-	{"[group g]\nhosts = a\n", "acl.ini:2: group g: hosts = a: want a key of: cidr, cidr-file"},
+	{"[group g]\nhosts = a\n", "acl.ini:2: group g: hosts = a: want a key of: cidr, "
+				   "cidr-file, capture"},
+	{"[group g]\ncidr = 10.0.0.1\ncapture = http, ftp\n",
+		"acl.ini:3: group g: capture = ftp: want http, https or both"},
+	{"[partner p]\nhosts = a\ncapture = http\n",
+		"acl.ini:3: partner p: capture = http: want " KEYS_WANTED},
+	{"[partner p]\nhosts = a\ncache = maybe\n",
+		"acl.ini:3: partner p: cache = maybe: want yes or no"},
+	{"[partner p]\nhosts = a\ncache-per = group\n",
+		"acl.ini:3: partner p: cache-per = group: want cache = yes beside it"},
+	{"[partner p]\nhosts = a\ncache = no\ncache-ignore-query = a\n",
+		"acl.ini:4: partner p: cache-ignore-query = a: want cache = yes beside it"},
+	{"[partner p]\nhosts = a\ncache = yes\ncache-per = pod\n",
+		"acl.ini:4: partner p: cache-per = pod: want partner, group or source"},
+	{"[partner p]\nhosts = a\ncache = yes\ncache-min-lifetime = 90\n",
+		"acl.ini:4: partner p: cache-min-lifetime = 90: want a time such as 90s, 10m, 1h "
+		"or "
+		"7d, up to 365d"},
+	{"[partner p]\nhosts = a\ncache = yes\ncache-max-lifetime = d\n",
+		"acl.ini:4: partner p: cache-max-lifetime = d: want a time such as 90s, 10m, 1h or "
+		"7d, up to 365d"},
+	{"[partner p]\nhosts = a\ncache = yes\ncache-min-lifetime = 2h\ncache-max-lifetime = 1h\n",
+		"acl.ini:4: partner p: cache-min-lifetime = 2h: want at most cache-max-lifetime"},
+	{"[partner p]\nhosts = a\ncache = yes\ncache-ignore-query = a, b&c\n",
+		"acl.ini:4: partner p: cache-ignore-query = b&c: want a query key such as "
+		"utm_source, or utm_*"},
+	{"[partner p]\nhosts = a\ncache = yes\ncache-ignore-query = a*b\n",
+		"acl.ini:4: partner p: cache-ignore-query = a*b: want a query key such as "
+		"utm_source, or utm_*"},
+	{"[block p]\nhosts = a\ncache = yes\n", "acl.ini:3: block p: cache = yes: want a key of: "
+						"hosts, hosts-file, cidr, cidr-file, "
+						"ports, protocol, from, mode"},
 	{"[partner p]\nhosts =\n", "acl.ini:2: partner p: hosts = : want a value"},
 	{"[partner p]\nhosts = a,,b\n",
 		"acl.ini:2: partner p: hosts = a,,b: want something before and behind each comma"},
@@ -833,19 +1015,20 @@ static const struct {
 		"acl.ini:2: partner p: cidr = 10.0.0.0/33: want " NETWORK_WANTED},
 	{"[group g]\ncidr = pods\n", "acl.ini:2: group g: cidr = pods: want " NETWORK_WANTED},
 	{"[partner p]\nhosts = *\nports = 70000\n",
-		"acl.ini:3: partner p: ports = 70000: want ports, 1-65535"},
+		"acl.ini:3: partner p: ports = 70000: want ports and LOW-HIGH, 1-65535"},
 	{"[partner p]\nhosts = *\nports = 0\n",
-		"acl.ini:3: partner p: ports = 0: want ports, 1-65535"},
+		"acl.ini:3: partner p: ports = 0: want ports and LOW-HIGH, 1-65535"},
 	{"[partner p]\nhosts = *\nports = 80, 90-85\n",
-		"acl.ini:3: partner p: ports = 90-85: want ports, 1-65535"},
+		"acl.ini:3: partner p: ports = 90-85: want ports and LOW-HIGH, 1-65535"},
 	{"[partner p]\nhosts = *\nports = 80-\n",
-		"acl.ini:3: partner p: ports = 80-: want ports, 1-65535"},
+		"acl.ini:3: partner p: ports = 80-: want ports and LOW-HIGH, 1-65535"},
 	{"[partner p]\nhosts = *\nports = -80\n",
-		"acl.ini:3: partner p: ports = -80: want ports, 1-65535"},
+		"acl.ini:3: partner p: ports = -80: want ports and LOW-HIGH, 1-65535"},
 	{"[partner p]\nhosts = *\nports = http\n",
-		"acl.ini:3: partner p: ports = http: want ports, 1-65535"},
+		"acl.ini:3: partner p: ports = http: want ports and LOW-HIGH, 1-65535"},
 	{"[partner p]\nhosts = *\nports = 18446744073709551617\n",
-		"acl.ini:3: partner p: ports = 18446744073709551617: want ports, 1-65535"},
+		"acl.ini:3: partner p: ports = 18446744073709551617: want ports and LOW-HIGH, "
+		"1-65535"},
 	{"[partner p]\nhosts = *\nprotocol = icmp\n",
 		"acl.ini:3: partner p: protocol = icmp: want tcp, udp or any"},
 	{"[partner p]\nhosts = *\nfrom = paymnts\n[group payments]\ncidr = 10.0.0.1\n",
@@ -864,9 +1047,56 @@ static const struct {
 	{"[partner p]\nhosts = *\negress-ip = 224.0.0.1\n",
 		"acl.ini:3: partner p: egress-ip = 224.0.0.1: want an address that a host can "
 		"have"},
-	{"[partner p]\nhosts = *\negress-ip = 192.0.2.1, 192.0.2.2\n",
-		"acl.ini:3: partner p: egress-ip = 192.0.2.2: want at most one IPv4 and one IPv6 "
-		"address"},
+	{"[partner p]\nhosts = *\negress-ip = 192.0.2.1, 2001:db8::1, 192.0.2.1\n",
+		"acl.ini:3: partner p: egress-ip = 192.0.2.1: want each address once"},
+	{"[partner p]\nhosts = *\negress-ip = 2001:db8::1, 2001:DB8:0::1\n",
+		"acl.ini:3: partner p: egress-ip = 2001:DB8:0::1: want each address once"},
+	{"[partner p]\nhosts = *\negress-ip = 192.0.2.1, 192.0.2.2,\n",
+		"acl.ini:3: partner p: egress-ip = 192.0.2.1, 192.0.2.2,: want something before "
+		"and behind each comma"},
+	{"[partner p]\nhosts = *\negress-ip = 9.0.0.1, 9.0.0.2, 9.0.0.3, 9.0.0.4, 9.0.0.5, "
+	 "9.0.0.6, 9.0.0.7, 9.0.0.8, ::1, ::2, 9.0.0.9, 9.0.0.10, 9.0.0.11, 9.0.0.12, 9.0.0.13, "
+	 "9.0.0.14, 9.0.0.15, 9.0.0.16, 9.0.0.17\n",
+		"acl.ini:3: partner p: egress-ip = 9.0.0.17: want at most 16 IPv4 and 16 IPv6 "
+		"addresses"},
+	{"[partner p]\nhosts = *\negress-ip = 9.0.0.1, 9.0.0.2\nspread = pod\n",
+		"acl.ini:4: partner p: spread = pod: want source or connection"},
+	{"[partner p]\nhosts = *\negress-ip = 9.0.0.1, ::1\nspread = connection\n",
+		"acl.ini:4: partner p: spread = connection: want several addresses of a version in "
+		"egress-ip beside it"},
+	{"[partner p]\nhosts = *\nspread = source\n",
+		"acl.ini:3: partner p: spread = source: want several addresses of a version in "
+		"egress-ip beside it"},
+	{"[block b]\nhosts = *\nspread = source\n",
+		"acl.ini:3: block b: spread = source: want a key of: hosts, hosts-file, cidr, "
+		"cidr-file, ports, protocol, from, mode"},
+	{"[partner p]\nhosts = a.test\nnat = yes\n",
+		"acl.ini:3: partner p: nat = yes: want resolve, or no such line"},
+	{"[partner p]\nnat = resolve\ncidr = 192.0.2.0/24\n",
+		"acl.ini:2: partner p: nat = resolve: want hosts or hosts-file beside it"},
+	{"[partner p]\nnat = resolve\nhosts = a.test, *.b.test\n",
+		"acl.ini:3: partner p: hosts = *.b.test: want " PLAIN_WANTED},
+	{"[partner p]\nhosts = .b.test\nnat = resolve\n",
+		"acl.ini:2: partner p: hosts = .b.test: want " PLAIN_WANTED},
+	{"[partner p]\nhosts = *\nnat = resolve\n",
+		"acl.ini:2: partner p: hosts = *: want " PLAIN_WANTED},
+	{"[partner p]\nhosts = 192.0.2.1\nnat = resolve\n",
+		"acl.ini:2: partner p: hosts = 192.0.2.1: want " PLAIN_WANTED},
+	{"[partner p]\nhosts = [2001:db8::1]\nnat = resolve\n",
+		"acl.ini:2: partner p: hosts = [2001:db8::1]: want " PLAIN_WANTED},
+	{"[partner p]\nhosts-file = patterns\nnat = resolve\n",
+		"patterns:2: partner p: hosts = *.x.test: want " PLAIN_WANTED},
+	{"[partner p]\nhosts = *\nsource-connections = 0\n",
+		"acl.ini:3: partner p: source-connections = 0: want a number of connections, "
+		"1-1000000"},
+	{"[partner p]\nhosts = *\nsource-connections = 1000001\n",
+		"acl.ini:3: partner p: source-connections = 1000001: want a number of connections, "
+		"1-1000000"},
+	{"[partner p]\nhosts = *\nsource-connections = 5/1s\n",
+		"acl.ini:3: partner p: source-connections = 5/1s: want a number of connections, "
+		"1-1000000"},
+	{"[partner p]\nsource-connections = 5\n",
+		"acl.ini:1: partner p: want hosts, hosts-file, cidr or cidr-file in it"},
 	{"[partner p]\nhosts = *\nrate = 100\n",
 		"acl.ini:3: partner p: rate = 100: want requests per period, such as 100/1m: "
 		"1-1000000000, in s, m, h or d"},
@@ -912,8 +1142,8 @@ static void every_mistake_is_an_error_that_says_what_was_wanted(void **state)
 
 	(void)state;
 	for (i = 0; i < COUNT_OF(bad); i++) {
-		struct file files[] = {
-			{"acl.ini", bad[i].text}, {"list", "# x\nexample.com\na b\n"}};
+		struct file files[] = {{"acl.ini", bad[i].text},
+			{"list", "# x\nexample.com\na b\n"}, {"patterns", "a.test\n*.x.test\n"}};
 		struct error e = {.text = ""};
 		struct policy *policy = policy_from("acl.ini", files, COUNT_OF(files), &e);
 
@@ -1005,6 +1235,9 @@ static void an_explanation_covers_what_callers_find(void **state)
 		{REASON_RATE, "rate-limited",
 			"denied: the rate of partner a (acl.ini:1), 1/s, is used up"},
 		{REASON_LOOP, "loop", "denied: it leads back to this gateway"},
+		{REASON_ORIGINAL_ADDRESS, "original-address",
+			"denied: it was on its way to an address that the name does not have "
+			"(partner a (acl.ini:1))"},
 	};
 	struct policy *policy = policy_of("[partner a]\nhosts = a.test\nrate = 1/s\n");
 	struct question q;
@@ -1449,6 +1682,74 @@ static void check_that_addresses_change_nothing(const struct policy *policy, str
 			REASON_MATCHED);
 }
 
+/* ---- every section ---- */
+
+static void note_considered(void *arg, const struct section *section, enum considered considered)
+{
+	static const char *const names[N_CONSIDERED] = {"elsewhere", "unresolved", "not-all",
+		"port", "protocol", "source", "unnamed", "reports", "decides", "after"};
+	char *out = arg;
+	size_t n = strlen(out);
+
+	snprintf(out + n, 256 - n, "%s%s", n ? " " : "", names[considered]);
+	(void)section;
+}
+
+static void every_section_says_what_became_of_it(void **state)
+{
+	static const struct expectation expected[] = {
+		{"10.42.0.1 a.test:53/udp", "elsewhere reports source decides after after after"},
+		{"10.42.0.1 a.test:80 = 192.0.2.1", "elsewhere reports source port decides after "
+						    "after"},
+		{"10.42.0.1 a.test:80 = 192.0.2.1 1.1.1.1",
+			"elsewhere reports source port not-all decides after"},
+		{"10.9.0.1 a.test:80 = 192.0.2.1", "elsewhere reports decides after after after "
+						   "after"},
+		{"10.42.0.1 nobody.test:80 = none",
+			"elsewhere elsewhere elsewhere elsewhere unresolved elsewhere elsewhere"},
+		{"10.42.0.1 192.0.2.7:80",
+			"elsewhere elsewhere elsewhere elsewhere decides after after"},
+		{"10.42.0.1 b.test:80", "source elsewhere elsewhere elsewhere unresolved after "
+					"after"},
+	};
+	struct policy *policy = policy_of("[partner far]\nhosts = b.test\nfrom = 10.9.0.0/16\n"
+					  "[block watched]\nhosts = a.test\nmode = report\n"
+					  "[block others]\nhosts = a.test\nfrom = 10.9.0.0/16\n"
+					  "[partner dns]\nhosts = a.test\nports = 53\n"
+					  "[partner net]\ncidr = 192.0.2.0/24\nprotocol = tcp\n"
+					  "[partner a]\nhosts = a.test\n"
+					  "[partner behind]\nhosts = a.test\n");
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(expected); i++) {
+		char got[256] = "";
+		struct question q;
+		const struct query *query = ask(&q, expected[i].question);
+		struct verdict v = policy_decide(policy, query);
+
+		assert_true(policy_consider(policy, query, &v, note_considered, got));
+		if (strcmp(got, expected[i].answer) != 0)
+			fail_msg("%s: %s, not %s", expected[i].question, got, expected[i].answer);
+	}
+	policy_put(policy);
+}
+
+/* The one that decided says so, and before it only report mode let pass what fits. */
+static void check_considered(void *arg, const struct section *section, enum considered considered)
+{
+	const struct verdict *v = arg;
+
+	assert_int_equal(considered == CONSIDERED_DECIDES, section == v->section);
+	if (considered == CONSIDERED_REPORTS)
+		assert_true(section->report && section->kind == SECTION_BLOCK);
+}
+
+static void check_what_is_considered(
+	const struct policy *policy, const struct query *query, struct verdict *v)
+{
+	assert_true(policy_consider(policy, query, v, check_considered, v));
+}
+
 static void it_decides_like_a_matcher_that_walks_all_sections(void **state)
 {
 	struct naive sections[NAIVE_MAX];
@@ -1472,6 +1773,7 @@ static void it_decides_like_a_matcher_that_walks_all_sections(void **state)
 				policy_explain(&q.query, &v, q.text, sizeof(q.text));
 				fail_msg("round %u: %s, not %s: %s", round, got, wanted, q.text);
 			}
+			check_what_is_considered(policy, &q.query, &v);
 			if (q.query.host.length > 0 && !q.query.resolved &&
 				v.action != ACTION_RESOLVE)
 				check_that_addresses_change_nothing(policy, &q, &v, &seed);
@@ -1503,8 +1805,13 @@ int main(void)
 		cmocka_unit_test(a_network_of_all_addresses_names_none),
 		cmocka_unit_test(what_a_report_mode_lets_pass_is_held_against_every_block),
 		cmocka_unit_test(a_section_says_what_the_file_says),
+		cmocka_unit_test(a_partner_says_how_it_is_left_for),
+		cmocka_unit_test(up_to_a_thousand_names_of_a_section_are_resolved),
+		cmocka_unit_test(a_partner_says_what_is_stored_and_for_whom),
 		cmocka_unit_test(a_rate_is_tokens_per_period),
 		cmocka_unit_test(a_client_knows_its_groups),
+		cmocka_unit_test(groups_say_whose_connections_are_captured),
+		cmocka_unit_test(an_address_that_nobody_named_passes_by_cidr_only),
 		cmocka_unit_test(a_reference_keeps_the_policy),
 		cmocka_unit_test(lists_stand_in_files_beside_acl_ini),
 		cmocka_unit_test(files_of_acl_d_follow_in_name_order),
@@ -1514,6 +1821,7 @@ int main(void)
 		cmocka_unit_test(a_long_value_is_cut_in_the_message),
 		cmocka_unit_test(an_explanation_says_who_decided_and_where),
 		cmocka_unit_test(an_explanation_covers_what_callers_find),
+		cmocka_unit_test(every_section_says_what_became_of_it),
 		cmocka_unit_test(ten_thousand_sections_are_decided_by_index),
 		cmocka_unit_test(ten_thousand_sections_may_share_one_key),
 		cmocka_unit_test(a_large_group_is_resolved_once),
