@@ -1,8 +1,17 @@
 /*
  * change.h - the messages that lead from what the kernel has to a plan.
  *
- * Only differences: sets, maps and base chains that are right stay, so that no
- * packet meets an empty set.  Nothing to change: no message.
+ * Only differences: sets, maps and base chains that are right stay.  The kernel takes up the
+ * elements of interval sets a moment after the rules of the same transaction, so one transaction
+ * is not one step for the packets.  Hence four, each of them harmless at every moment:
+ *
+ *     GUARD     what is new and nothing refers to yet; pairs of class and source that will be
+ *               allowed; and the destinations whose sections change are held: a flow that
+ *               begins to one of them now is dropped, not decided by half a map
+ *     SWITCH    maps and base chains become what the plan says
+ *     RELEASE   nothing is held any more
+ *     CLEAN     what the plan does not have goes, and so do the pairs that are not allowed any
+ *               more: flows that still have such a class and source end here
  */
 #pragma once
 
@@ -10,5 +19,10 @@
 #include "nat/plan.h"
 #include "nat/state.h"
 
-/* The messages point at texts of `plan` and `state`.  Out of memory fails the batch. */
-void change_put(struct batch *batch, const struct plan *plan, const struct state *state);
+enum change_phase { CHANGE_GUARD, CHANGE_SWITCH, CHANGE_RELEASE, CHANGE_CLEAN, CHANGE_N_PHASES };
+
+/* The messages point at texts of `plan` and `state`, which is what the kernel had before the first
+ * phase.  `lock`: the table is to be the sender's alone (TABLE_LOCKED).  No difference: no message.
+ * Out of memory fails the batch. */
+void change_put(struct batch *batch, const struct plan *plan, const struct state *state, bool lock,
+	enum change_phase phase);

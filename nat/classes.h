@@ -1,17 +1,20 @@
 /*
- * classes.h - destinations that the sections of a policy treat alike.
+ * classes.h - numbers for egress addresses.
  *
- * First match in file order, compiled: the networks of all sections cut the address space into
- * ranges; for each range the sections that name it are known, and usually that is one.  A map sends
- * a packet to its range's chain, so its cost grows with the sections that name its destination,
- * not with the policy.
+ * The class of a flow, in its conntrack mark, is the list of egress addresses that it may have.
  */
 #pragma once
 
 #include "nat/build.h"
 
-/* Fills the maps of `version`: `partners` with who gives the source address, `blocks` with who
- * refuses.  `pods` are the sources that get here; `egress` is the gateway's address or NULL. */
-void classes_compile(struct build *b, const struct policy *policy, const struct plan_set *pods,
-	const struct addr *egress, uint8_t version, struct plan_set *partners,
-	struct plan_set *blocks);
+/* Of plan->class_mask, counted from its lowest bit. */
+#define CLASS_GATEWAY 1 /* the gateway's addresses */
+#define CLASS_LOCAL 2   /* as if egret were not there */
+#define CLASS_FIRST 16  /* of a list that sections name */
+
+uint32_t class_mark(const struct plan *plan, uint32_t class);
+
+/* The marks of the sections by index; 0: it translates nothing.  The plan gets a class for each.
+ * The caller frees the marks.  NULL without memory, and the build fails. */
+uint32_t *classes_marks(
+	struct build *b, const struct policy *policy, enum plan_fallback fallback) WARN_UNUSED;

@@ -13,9 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "nat/netlink.h"
-
-#define ATTEMPTS 10 /* of a dump that is torn by changes */
+#include "nat/rtnetlink.h"
 
 struct route {
 	bool found;
@@ -29,17 +27,6 @@ struct search {
 	uint32_t device; /* 0: any */
 	struct route route;
 };
-
-static bool take_address(const struct nlattr *attr, struct addr *out)
-{
-	size_t size = mnl_attr_get_payload_len(attr);
-
-	if (size != 4 && size != 16)
-		return false;
-	*out = (struct addr){{[10] = 0xff, [11] = 0xff}};
-	memcpy(out->bytes + sizeof(out->bytes) - size, mnl_attr_get_payload(attr), size);
-	return true;
-}
 
 /* The device of the first of several ways. */
 static uint32_t first_device(const struct nlattr *multipath)
@@ -73,7 +60,7 @@ static struct route read_route(const struct nlmsghdr *message)
 			route.metric = mnl_attr_get_u32(attr);
 			break;
 		case RTA_PREFSRC:
-			route.has_source = take_address(attr, &route.source);
+			route.has_source = rtnetlink_addr(attr, &route.source);
 			break;
 		}
 	}
@@ -102,17 +89,13 @@ static int find_default(
 {
 	int error = -EINTR;
 
-	for (int i = 0; i < ATTEMPTS && error == -EINTR; i++) {
-		_Alignas(struct nlmsghdr) char request[256] = {0};
-		struct nlmsghdr *message = mnl_nlmsg_put_header(request);
+	for (int i = 0; i < RTNETLINK_ATTEMPTS && error == -EINTR; i++) {
+		_Alignas(struct nlmsghdr) char buffer[256] = {0};
+		struct nlmsghdr *request = rtnetlink_request(
+			buffer, RTM_GETROUTE, NLM_F_DUMP, family, sizeof(struct rtmsg));
 		struct search search = {.device = device};
-		struct rtmsg *rtm;
 
-		message->nlmsg_type = RTM_GETROUTE;
-		message->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-		rtm = mnl_nlmsg_put_extra_header(message, sizeof(*rtm));
-		rtm->rtm_family = family;
-		error = netlink_ask(socket, message, on_route, &search);
+		error = netlink_ask(socket, request, on_route, &search);
 		*route = search.route;
 	}
 	return error;
@@ -137,14 +120,11 @@ static void ask_source(struct mnl_socket *socket, uint8_t family, struct route *
 {
 	static const uint8_t outside4[4] = {192, 0, 2, 1};                      /* RFC 5737 */
 	static const uint8_t outside6[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 1}; /* RFC 3849 */
-	_Alignas(struct nlmsghdr) char request[256] = {0};
-	struct nlmsghdr *message = mnl_nlmsg_put_header(request);
-	struct rtmsg *rtm;
+	_Alignas(struct nlmsghdr) char buffer[256] = {0};
+	struct nlmsghdr *message =
+		rtnetlink_request(buffer, RTM_GETROUTE, 0, family, sizeof(struct rtmsg));
+	struct rtmsg *rtm = mnl_nlmsg_get_payload(message);
 
-	message->nlmsg_type = RTM_GETROUTE;
-	message->nlmsg_flags = NLM_F_REQUEST;
-	rtm = mnl_nlmsg_put_extra_header(message, sizeof(*rtm));
-	rtm->rtm_family = family;
 	if (family == AF_INET) {
 		rtm->rtm_dst_len = 32;
 		mnl_attr_put(message, RTA_DST, sizeof(outside4), outside4);
@@ -163,57 +143,27 @@ static bool leaves_the_link(enum addr_class class)
 	return class != ADDR_LINK_LOCAL && class != ADDR_LOOPBACK;
 }
 
-/* IFA_LOCAL is the own address; without one, IFA_ADDRESS is.  (With both, that is the peer.) */
-static bool read_address(const struct nlmsghdr *message, struct addr *addr)
-{
-	const struct nlattr *attr;
-	bool has_local = false, has_addr = false;
-	struct addr peer;
-
-	if (message->nlmsg_type != RTM_NEWADDR ||
-		mnl_nlmsg_get_payload_len(message) < sizeof(struct ifaddrmsg))
-		return false;
-	mnl_attr_for_each (attr, message, sizeof(struct ifaddrmsg)) {
-		if (mnl_attr_get_type(attr) == IFA_LOCAL)
-			has_local = take_address(attr, addr);
-		else if (mnl_attr_get_type(attr) == IFA_ADDRESS)
-			has_addr = take_address(attr, &peer);
-	}
-	if (!has_local && has_addr)
-		*addr = peer;
-	return has_local || has_addr;
-}
-
 static int ask_addresses(struct mnl_socket *socket, uint8_t family, mnl_cb_t each, void *arg)
 {
 	int error = -EINTR;
 
-	for (int i = 0; i < ATTEMPTS && error == -EINTR; i++) {
-		_Alignas(struct nlmsghdr) char request[256] = {0};
-		struct nlmsghdr *message = mnl_nlmsg_put_header(request);
-		struct ifaddrmsg *ifa;
-
-		message->nlmsg_type = RTM_GETADDR;
-		message->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-		ifa = mnl_nlmsg_put_extra_header(message, sizeof(*ifa));
-		ifa->ifa_family = family;
-		error = netlink_ask(socket, message, each, arg);
-	}
+	for (int i = 0; i < RTNETLINK_ATTEMPTS && error == -EINTR; i++)
+		error = rtnetlink_ask_addresses(socket, family, each, arg);
 	return error;
 }
 
 /* The first address of the route's device that the kernel would prefer. */
 static int on_device_address(const struct nlmsghdr *message, void *arg)
 {
-	const struct ifaddrmsg *ifa = mnl_nlmsg_get_payload(message);
 	struct route *route = arg;
-	struct addr addr;
+	struct rtnetlink_address address;
 
-	if (!read_address(message, &addr) || route->has_source || ifa->ifa_index != route->device ||
-		(ifa->ifa_flags & (IFA_F_DEPRECATED | IFA_F_TENTATIVE)))
+	if (!rtnetlink_read_address(message, &address) || route->has_source ||
+		address.device != route->device ||
+		(address.flags & (IFA_F_DEPRECATED | IFA_F_TENTATIVE)))
 		return MNL_CB_OK;
-	route->has_source = leaves_the_link(addr_classify(&addr));
-	route->source = addr;
+	route->has_source = leaves_the_link(addr_classify(&address.addr));
+	route->source = address.addr;
 	return MNL_CB_OK;
 }
 
@@ -250,7 +200,8 @@ int nat_facts(struct nat_facts *facts, const char *device, struct error *e)
 
 	*facts = (struct nat_facts){0};
 	if (device && index == 0)
-		return error_set(e, -ENODEV, "egress-interface = %s: want an interface of this node", device);
+		return error_set(e, -ENODEV,
+			"egress-interface = %s: want an interface of this node", device);
 	error = netlink_open(NETLINK_ROUTE, &socket, e);
 	if (error)
 		return error;
@@ -269,9 +220,9 @@ struct local_search {
 static int on_address(const struct nlmsghdr *message, void *arg)
 {
 	struct local_search *search = arg;
-	struct addr addr;
+	struct rtnetlink_address address;
 
-	if (read_address(message, &addr) && addr_equal(&addr, search->addr))
+	if (rtnetlink_read_address(message, &address) && addr_equal(&address.addr, search->addr))
 		search->found = true;
 	return MNL_CB_OK;
 }

@@ -253,6 +253,13 @@ static int read_acks(const struct batch *b, int fd, char *buffer, struct error *
 	return 0;
 }
 
+/* An earlier batch of the socket may have ended at its first refusal. */
+static void drop_old_acks(int fd, char *buffer)
+{
+	while (recv(fd, buffer, READ_ROOM, MSG_DONTWAIT) >= 0 || errno == ENOBUFS || errno == EINTR)
+		;
+}
+
 int batch_commit(struct batch *b, struct mnl_socket *socket, struct error *e)
 {
 	const struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
@@ -266,6 +273,7 @@ int batch_commit(struct batch *b, struct mnl_socket *socket, struct error *e)
 	}
 	put_edge(b, NFNL_MSG_BATCH_END, 0);
 	make_room(fd, b->used, b->n_labels);
+	drop_old_acks(fd, buffer);
 	do
 		sent = sendto(
 			fd, b->bytes, b->used, 0, (const struct sockaddr *)&kernel, sizeof(kernel));

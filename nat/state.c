@@ -1,18 +1,20 @@
 /*
  * state.c - what the kernel's table is.
  *
- * Five dumps: table, chains, rules, sets, and the elements of each set.  An interval set is dumped
- * as single elements, a start and behind the last key an end; they are paired to ranges here.  The
- * end at key 0 that nft puts in front has no start and means nothing.
+ * Six dumps: table, counters, chains, rules, sets, and the elements of each set.  An interval set
+ * is dumped as single elements, a start and behind the last key an end; they are paired to ranges
+ * here.  The end at key 0 that nft puts in front has no start and means nothing.
  */
 #include "nat/state.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <libnftnl/chain.h>
+#include <libnftnl/object.h>
 #include <libnftnl/rule.h>
 #include <libnftnl/set.h>
 #include <libnftnl/table.h>
+#include <libnftnl/udata.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -26,9 +28,11 @@
 
 /* One element as it is dumped. */
 struct element {
+	uint32_t mark;
 	struct addr key;
 	bool end;
 	const char *jump;
+	uint32_t number;
 };
 
 struct load {
@@ -37,7 +41,7 @@ struct load {
 	const char *table;
 	struct element *elements; /* of the set at hand */
 	size_t n_elements, elements_room;
-	size_t key_size;
+	const struct plan_key_info *key; /* of it */
 };
 
 /* Names first in both structures, so one comparison serves. */
@@ -60,6 +64,11 @@ const struct state_set *state_set(const struct state *state, const char *name)
 const struct state_chain *state_chain(const struct state *state, const char *name)
 {
 	return find(state->chains, state->n_chains, sizeof(*state->chains), name);
+}
+
+bool state_has_counter(const struct state *state, const char *name)
+{
+	return find(state->counters, state->n_counters, sizeof(*state->counters), name);
 }
 
 /* A zeroed place at the end of an array, or NULL. */
@@ -89,6 +98,16 @@ static int on_generation(const struct nlmsghdr *message, void *arg)
 	return MNL_CB_OK;
 }
 
+/* nft's user data: type, length, text with its NUL. */
+static bool has_comment(const struct nftnl_table *table)
+{
+	uint32_t size;
+	const uint8_t *data = nftnl_table_get_data(table, NFTNL_TABLE_USERDATA, &size);
+
+	return data && size == 2 + sizeof(PLAN_COMMENT) && data[0] == NFTNL_UDATA_TABLE_COMMENT &&
+	       memcmp(data + 2, PLAN_COMMENT, sizeof(PLAN_COMMENT)) == 0;
+}
+
 static int on_table(const struct nlmsghdr *message, void *arg)
 {
 	struct load *load = arg;
@@ -100,8 +119,31 @@ static int on_table(const struct nlmsghdr *message, void *arg)
 	}
 	load->state->exists = true;
 	load->state->flags = nftnl_table_get_u32(table, NFTNL_TABLE_FLAGS);
+	load->state->own = has_comment(table);
+	if (nftnl_table_is_set(table, NFTNL_TABLE_OWNER))
+		load->state->owner = nftnl_table_get_u32(table, NFTNL_TABLE_OWNER);
 	nftnl_table_free(table);
 	return MNL_CB_OK;
+}
+
+static int on_counter(const struct nlmsghdr *message, void *arg)
+{
+	struct load *load = arg;
+	struct state *s = load->state;
+	struct nftnl_obj *object = nftnl_obj_alloc();
+	char **name = NULL;
+	bool ok = object && nftnl_obj_nlmsg_parse(message, object) == 0;
+
+	if (ok && strcmp(nftnl_obj_get_str(object, NFTNL_OBJ_TABLE), load->table) == 0) {
+		name = append(
+			(void **)&s->counters, &s->n_counters, &s->counters_room, sizeof(*name));
+		if (name)
+			*name = strdup(nftnl_obj_get_str(object, NFTNL_OBJ_NAME));
+		ok = name && *name;
+	}
+	if (object)
+		nftnl_obj_free(object);
+	return ok ? MNL_CB_OK : MNL_CB_ERROR;
 }
 
 static bool take_chain(struct load *load, const struct nftnl_chain *chain)
@@ -220,6 +262,31 @@ static const char *jump_of(const struct load *load, const struct nlattr *data)
 	return chain ? chain->name : "";
 }
 
+static void take_data(const struct load *load, const struct nlattr *data, struct element *e)
+{
+	const struct nlattr *value = inside(data, NFTA_DATA_VALUE);
+
+	if (value && mnl_attr_get_payload_len(value) == sizeof(e->number))
+		memcpy(&e->number, mnl_attr_get_payload(value), sizeof(e->number));
+	else
+		e->jump = jump_of(load, data);
+}
+
+/* A key is the mark, then the address, port or protocol; a part that is shorter than 4 bytes is
+ * alone. */
+static void take_key(const struct load *load, const uint8_t *bytes, struct element *e)
+{
+	const struct plan_key_info *key = load->key;
+
+	if (key->mark)
+		memcpy(&e->mark, bytes, sizeof(e->mark));
+	if (key->n == 0)
+		return;
+	memcpy(e->key.bytes + sizeof(e->key) - key->size, bytes + key->mark, key->size);
+	if (key->size == 4)
+		e->key.bytes[10] = e->key.bytes[11] = 0xff;
+}
+
 static bool take_element(struct load *load, const struct nlattr *nest)
 {
 	const struct nlattr *key = inside(inside(nest, NFTA_SET_ELEM_KEY), NFTA_DATA_VALUE);
@@ -229,13 +296,10 @@ static bool take_element(struct load *load, const struct nlattr *nest)
 
 	if (!e)
 		return false;
-	if (key && mnl_attr_get_payload_len(key) == load->key_size)
-		memcpy(e->key.bytes + sizeof(e->key) - load->key_size, mnl_attr_get_payload(key),
-			load->key_size);
-	if (load->key_size == 4)
-		e->key.bytes[10] = e->key.bytes[11] = 0xff;
+	if (key && mnl_attr_get_payload_len(key) == load->key->mark + load->key->size)
+		take_key(load, mnl_attr_get_payload(key), e);
 	e->end = flags && ntohl(mnl_attr_get_u32(flags)) & NFT_SET_ELEM_INTERVAL_END;
-	e->jump = jump_of(load, inside(nest, NFTA_SET_ELEM_DATA));
+	take_data(load, inside(nest, NFTA_SET_ELEM_DATA), e);
 	return true;
 }
 
@@ -259,35 +323,44 @@ static int by_key(const void *a, const void *b)
 	const struct element *x = a, *y = b;
 	int order = memcmp(&x->key, &y->key, sizeof(x->key));
 
+	if (x->mark != y->mark)
+		return x->mark < y->mark ? -1 : 1;
 	return order ? order : y->end - x->end;
+}
+
+/* The last key of the range that begins at `at`: in front of what comes next, or the last of all.
+ */
+static struct addr end_of(
+	const struct load *load, const struct element *at, const struct element *behind)
+{
+	struct addr last = at->key;
+
+	if (at + 1 < behind) {
+		last = at[1].key;
+		build_previous(&last);
+	} else {
+		memset(last.bytes + sizeof(last) - load->key->size, 0xff, load->key->size);
+	}
+	return last;
 }
 
 static bool pair_elements(struct load *load, struct state_set *set)
 {
 	const struct element *at = load->elements, *behind = at + load->n_elements;
+	bool interval = set->flags & NFT_SET_INTERVAL;
 
 	set->ranges = calloc(load->n_elements + 1, sizeof(*set->ranges));
 	if (!set->ranges)
 		return false;
 	if (load->n_elements > 0)
 		qsort(load->elements, load->n_elements, sizeof(*load->elements), by_key);
-	for (; at < behind; at++) {
-		struct plan_range *range = &set->ranges[set->n_ranges];
-
-		if (at->end)
-			continue;
-		range->first = at->key;
-		range->jump = at->jump;
-		if (at + 1 < behind) {
-			range->last = at[1].key;
-			build_previous(&range->last);
-		} else {
-			range->last = at->key;
-			memset(range->last.bytes + sizeof(struct addr) - load->key_size, 0xff,
-				load->key_size);
-		}
-		set->n_ranges++;
-	}
+	for (; at < behind; at++)
+		if (!at->end)
+			set->ranges[set->n_ranges++] = (struct plan_range){.mark = at->mark,
+				.first = at->key,
+				.last = interval ? end_of(load, at, behind) : at->key,
+				.jump = at->jump,
+				.number = at->number};
 	return true;
 }
 
@@ -359,12 +432,12 @@ static int dump(struct load *load, uint16_t type, const char *set, mnl_cb_t each
 	return error;
 }
 
-static size_t key_size_of(const struct state_set *set)
+static const struct plan_key_info *key_of(const struct state_set *set)
 {
-	for (size_t i = 0; i < 4; i++)
+	for (size_t i = 0; i < PLAN_N_KEYS; i++)
 		if (plan_keys[i].number == set->key_type)
-			return plan_keys[i].size;
-	return 0;
+			return &plan_keys[i];
+	return NULL;
 }
 
 /* Of a set of another type than a plan has, nothing is read: it goes away whole. */
@@ -372,13 +445,19 @@ static int load_elements(struct load *load, struct state_set *set)
 {
 	int error;
 
-	load->key_size = key_size_of(set);
-	if (load->key_size == 0)
+	load->key = key_of(set);
+	if (!load->key || set->flags & NFT_SET_EVAL)
 		return 0;
 	error = dump(load, NFT_MSG_GETSETELEM, set->name, on_elements, forget_elements);
 	if (error)
 		return error;
 	return pair_elements(load, set) ? 0 : -ENOMEM;
+}
+
+static void forget_counters(struct load *load)
+{
+	while (load->state->n_counters > 0)
+		free(load->state->counters[--load->state->n_counters]);
 }
 
 static int load_table(struct load *load)
@@ -391,6 +470,11 @@ static int load_table(struct load *load)
 	error = ask(load, NFT_MSG_GETTABLE, 0, NULL, on_table);
 	if (error)
 		return error == -ENOENT ? 0 : error;
+	error = dump(load, NFT_MSG_GETOBJ, NULL, on_counter, forget_counters);
+	if (error)
+		return error;
+	if (s->n_counters > 0)
+		qsort(s->counters, s->n_counters, sizeof(*s->counters), by_name);
 	error = dump(load, NFT_MSG_GETCHAIN, NULL, on_chain, forget_chains);
 	if (error)
 		return error;
@@ -407,6 +491,14 @@ static int load_table(struct load *load)
 	return error == -ENOENT ? -EINTR : error;
 }
 
+int state_generation(struct state *state, struct mnl_socket *socket, struct error *e)
+{
+	struct load load = {.state = state, .socket = socket};
+	int error = ask(&load, NFT_MSG_GETGEN, 0, NULL, on_generation);
+
+	return error ? error_set(e, error, "nftables: %s", strerror(-error)) : 0;
+}
+
 int state_load(struct state *state, struct mnl_socket *socket, const char *table, struct error *e)
 {
 	struct load load = {.state = state, .socket = socket, .table = table};
@@ -420,13 +512,87 @@ int state_load(struct state *state, struct mnl_socket *socket, const char *table
 	return error;
 }
 
+static bool copy_sets(struct state *state, const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->n_sets; i++) {
+		const struct plan_set *from = plan->sets_by_name[i];
+		struct state_set *to = append(
+			(void **)&state->sets, &state->n_sets, &state->sets_room, sizeof(*to));
+
+		if (!to)
+			return false;
+		to->name = strdup(from->name);
+		to->flags = plan_set_flags(from);
+		to->key_type = plan_keys[from->key].number;
+		to->data_type = plan_set_data(from);
+		to->ranges = calloc(from->n_ranges + 1, sizeof(*to->ranges));
+		if (!to->name || !to->ranges)
+			return false;
+		if (from->n_ranges > 0)
+			memcpy(to->ranges, from->ranges, from->n_ranges * sizeof(*to->ranges));
+		to->n_ranges = from->n_ranges;
+	}
+	return true;
+}
+
+static bool copy_chain(struct state_chain *to, const struct plan_chain *from)
+{
+	const struct plan_hook_info *hook = &plan_hooks[from->hook];
+
+	to->name = strdup(from->name);
+	to->type = from->hook == PLAN_NO_HOOK ? NULL : strdup(hook->type);
+	to->hook = hook->number;
+	to->priority = from->priority;
+	to->policy = NF_ACCEPT;
+	if (!to->name || (from->hook != PLAN_NO_HOOK && !to->type))
+		return false;
+	for (size_t i = 0; i < from->n_rules; i++) {
+		char **text = append((void **)&to->rules, &to->n_rules, &to->room, sizeof(*text));
+
+		if (text)
+			*text = strdup(from->rules[i].text);
+		if (!text || !*text)
+			return false;
+	}
+	return true;
+}
+
+static bool copy_chains(struct state *state, const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->n_chains; i++) {
+		struct state_chain *to = append((void **)&state->chains, &state->n_chains,
+			&state->chains_room, sizeof(*to));
+
+		if (!to || !copy_chain(to, plan->chains_by_name[i]))
+			return false;
+	}
+	return true;
+}
+
+bool state_of_plan(struct state *state, const struct plan *plan)
+{
+	*state = (struct state){.exists = true, .own = true, .planned = true};
+	for (size_t i = 0; i < plan->n_counters; i++) {
+		char **name = append((void **)&state->counters, &state->n_counters,
+			&state->counters_room, sizeof(*name));
+
+		if (name)
+			*name = strdup(plan->counters[i]->name);
+		if (!name || !*name)
+			return false;
+	}
+	return copy_sets(state, plan) && copy_chains(state, plan);
+}
+
 void state_fini(struct state *state)
 {
 	struct load load = {.state = state};
 
 	forget_chains(&load);
 	forget_sets(&load);
+	forget_counters(&load);
 	free(state->sets);
 	free(state->chains);
+	free(state->counters);
 	*state = (struct state){0};
 }

@@ -1,14 +1,21 @@
 /*
  * table.c - brings the kernel's nftables to a plan.
  *
- * Read the table, find the differences, send them as one transaction that is bound to the
- * generation that was read: when anybody changed any rules meanwhile, the kernel refuses and all
+ * Read the table, find the differences, send them as one transaction a phase, each bound to the
+ * generation that is known: when anybody changed any rules meanwhile, the kernel refuses and all
  * begins again.  On a node where others change rules all the time this could go on for ever, so the
  * last attempt is not bound; its messages still fail where the table is not as it was read.
+ *
+ * Reading 100,000 elements takes longer than changing one.  A plan that was applied, and of which
+ * the monitor has told no change by others, stands for what the kernel has; should the kernel
+ * refuse the differences, it is read after all.
  *
  * The monitor tells our own transactions by their generation: a bound one that succeeded made the
  * generation behind the one it was bound to.  (The process id that the kernel names is of another
  * pid namespace than ours when egretd runs in a container.)
+ *
+ * A lock is a socket: the kernel takes changes of the table from that one alone, and takes the lock
+ * off when it is closed.
  */
 #include "nat/table.h"
 
@@ -33,9 +40,29 @@
 #define MONITOR_ROOM (1 << 20)
 #define OWN_GENERATIONS 16
 
+static struct mnl_socket *lock; /* NULL: tables are not locked */
+
+int table_lock(struct error *e)
+{
+	return lock ? 0 : netlink_open(NETLINK_NETFILTER, &lock, e);
+}
+
+void table_unlock(void)
+{
+	if (lock)
+		mnl_socket_close(lock);
+	lock = NULL;
+}
+
+static int commit(struct batch *batch, struct mnl_socket *socket, struct error *e)
+{
+	return batch_commit(batch, lock ? lock : socket, e);
+}
+
 /* What this process made since the monitor was opened, the last ones; 0: none. */
 static uint32_t own_generations[OWN_GENERATIONS];
 static unsigned n_own_generations;
+static uint32_t last_generation; /* of these */
 
 static uint32_t generation_behind(uint32_t generation)
 {
@@ -44,9 +71,10 @@ static uint32_t generation_behind(uint32_t generation)
 
 static void remember_generation(uint32_t bound_to)
 {
-	if (bound_to)
-		own_generations[n_own_generations++ % OWN_GENERATIONS] =
-			generation_behind(bound_to);
+	if (!bound_to)
+		return;
+	last_generation = generation_behind(bound_to);
+	own_generations[n_own_generations++ % OWN_GENERATIONS] = last_generation;
 }
 
 static bool is_own_generation(uint32_t generation)
@@ -70,40 +98,66 @@ static void pause_before(unsigned attempt)
 	nanosleep(&pause, NULL);
 }
 
-static int apply_once(const struct plan *plan, bool bound, struct error *e)
+static int load(struct state *state, struct mnl_socket *socket, const struct plan *plan,
+	const struct plan *known, struct error *e)
+{
+	if (!known)
+		return state_load(state, socket, plan->table, e);
+	if (!state_of_plan(state, known))
+		return error_set(e, -ENOMEM, "table %s: out of memory", plan->table);
+	state->flags = lock ? TABLE_LOCKED : 0;
+	return state_generation(state, socket, e);
+}
+
+/* One transaction, unless there is nothing to change. */
+static int apply_phase(const struct plan *plan, const struct state *state, enum change_phase phase,
+	uint32_t *generation, struct mnl_socket *socket, struct error *e)
+{
+	struct batch batch;
+	int error = 0;
+
+	batch_begin(&batch, *generation);
+	change_put(&batch, plan, state, lock != NULL, phase);
+	if (!batch_is_empty(&batch) || batch.failed) {
+		error = commit(&batch, socket, e);
+		if (!error)
+			remember_generation(*generation);
+		*generation = *generation ? generation_behind(*generation) : 0;
+	}
+	batch_fini(&batch);
+	return error;
+}
+
+static int apply_once(const struct plan *plan, const struct plan *known,
+	const struct table_between *between, bool bound, struct error *e)
 {
 	struct mnl_socket *socket;
 	struct state state = {0};
-	struct batch batch = {0};
 	uint32_t generation;
 	int error = netlink_open(NETLINK_NETFILTER, &socket, e);
 
 	if (error)
 		return error;
-	error = state_load(&state, socket, plan->table, e);
-	if (error)
-		goto out;
+	error = load(&state, socket, plan, known, e);
 	generation = bound ? state.generation : 0;
-	batch_begin(&batch, generation);
-	change_put(&batch, plan, &state);
-	if (batch_is_empty(&batch) && !batch.failed)
-		goto out;
-	error = batch_commit(&batch, socket, e);
-	if (!error)
-		remember_generation(generation);
-out:
-	batch_fini(&batch);
+	for (enum change_phase phase = 0; phase < CHANGE_N_PHASES && !error; phase++) {
+		if (phase == CHANGE_CLEAN && between && between->call)
+			error = between->call(between->arg, e);
+		if (!error)
+			error = apply_phase(plan, &state, phase, &generation, socket, e);
+	}
 	state_fini(&state);
 	mnl_socket_close(socket);
 	return error;
 }
 
-int table_apply(const struct plan *plan, struct error *e)
+int table_apply(const struct plan *plan, const struct plan *known,
+	const struct table_between *between, struct error *e)
 {
-	int error = 0;
+	int error = known ? apply_once(plan, known, between, true, e) : -ERESTART;
 
-	for (unsigned attempt = 0; attempt < ATTEMPTS; attempt++) {
-		error = apply_once(plan, attempt + 1 < ATTEMPTS, e);
+	for (unsigned attempt = 0; error && attempt < ATTEMPTS; attempt++) {
+		error = apply_once(plan, NULL, between, attempt + 1 < ATTEMPTS, e);
 		if (!is_worth_repeating(error))
 			break;
 		pause_before(attempt);
@@ -123,7 +177,8 @@ static int match_once(const struct plan *plan, struct error *e)
 	result = state_load(&state, socket, plan->table, e);
 	if (!result) {
 		batch_begin(&batch, 0);
-		change_put(&batch, plan, &state);
+		for (enum change_phase phase = 0; phase < CHANGE_N_PHASES; phase++)
+			change_put(&batch, plan, &state, lock != NULL, phase);
 		result = batch.failed ? error_set(e, -ENOMEM, "comparing table %s: out of memory",
 						plan->table)
 				      : batch_is_empty(&batch);
@@ -147,6 +202,36 @@ int table_matches(const struct plan *plan, struct error *e)
 	return result;
 }
 
+int table_check_free(const char *table, struct error *e)
+{
+	struct mnl_socket *socket;
+	struct state state = {0};
+	int error = netlink_open(NETLINK_NETFILTER, &socket, e);
+
+	if (error)
+		return error;
+	for (unsigned attempt = 0; attempt < ATTEMPTS; attempt++) {
+		state_fini(&state);
+		error = state_load(&state, socket, table, e);
+		if (!is_worth_repeating(error))
+			break;
+		pause_before(attempt);
+	}
+	if (!error && state.exists && !state.own && state.n_chains + state.n_sets > 0)
+		error = error_set(e, -EEXIST,
+			"[nat] table = %s: there is a table inet %s that egret did not make: want "
+			"a name of its own",
+			table, table);
+	if (!error && state.owner && (!lock || state.owner != mnl_socket_get_portid(lock)))
+		error = error_set(e, -EBUSY,
+			"[nat] table = %s: another process has locked table inet %s (netlink port "
+			"%u): want it to end first",
+			table, table, state.owner);
+	state_fini(&state);
+	mnl_socket_close(socket);
+	return error;
+}
+
 int table_remove(const char *table, struct error *e)
 {
 	struct mnl_socket *socket;
@@ -163,7 +248,7 @@ int table_remove(const char *table, struct error *e)
 		mnl_attr_put_strz(message, NFTA_TABLE_NAME, table);
 		batch_close(&batch);
 	}
-	error = batch_commit(&batch, socket, e);
+	error = commit(&batch, socket, e);
 	batch_fini(&batch);
 	mnl_socket_close(socket);
 	return error == -ENOENT ? 0 : error;
@@ -187,6 +272,7 @@ int table_monitor_open(struct error *e)
 	/* Best effort: an overflow only costs a comparison. */
 	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
 	memset(own_generations, 0, sizeof(own_generations));
+	last_generation = 0;
 	return fd;
 }
 
@@ -195,6 +281,7 @@ struct watch {
 	const char *table;
 	bool touched; /* by the transaction at hand */
 	bool by_others;
+	bool lost; /* some was not told */
 };
 
 static void see_generation(struct watch *w, const struct nlmsghdr *message)
@@ -231,6 +318,21 @@ static void see(struct watch *w, const struct nlmsghdr *message)
 			w->touched = true;
 }
 
+/* A large transaction of our own overflows the socket.  When the kernel's generation is still the
+ * one that it made, nobody else has changed anything: it was bound to the one before. */
+static bool is_nobody_behind_us(void)
+{
+	struct mnl_socket *socket;
+	struct state state = {0};
+	int error = netlink_open(NETLINK_NETFILTER, &socket, NULL);
+
+	if (error)
+		return false;
+	error = state_generation(&state, socket, NULL);
+	mnl_socket_close(socket);
+	return !error && last_generation && state.generation == last_generation;
+}
+
 bool table_monitor_drain(int fd, const char *table)
 {
 	_Alignas(struct nlmsghdr) char buffer[64 * 1024];
@@ -244,7 +346,7 @@ bool table_monitor_drain(int fd, const char *table)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == ENOBUFS) {
-			w.by_others = true; /* lost some: anything may have happened */
+			w.lost = true;
 			continue;
 		}
 		if (n <= 0)
@@ -252,5 +354,26 @@ bool table_monitor_drain(int fd, const char *table)
 		for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left))
 			see(&w, message);
 	}
+	if (w.lost && !w.by_others)
+		return !is_nobody_behind_us();
 	return w.by_others || w.touched;
+}
+
+static void set_membership(int fd, int option)
+{
+	const int group = NFNLGRP_NFTABLES;
+
+	setsockopt(fd, SOL_NETLINK, option, &group, sizeof(group));
+}
+
+void table_monitor_pause(int fd)
+{
+	set_membership(fd, NETLINK_DROP_MEMBERSHIP);
+}
+
+/* What was queued before the pause has been drained then. */
+bool table_monitor_resume(int fd, const char *table)
+{
+	set_membership(fd, NETLINK_ADD_MEMBERSHIP);
+	return table_monitor_drain(fd, table) || !is_nobody_behind_us();
 }

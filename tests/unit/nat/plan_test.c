@@ -6,6 +6,65 @@
  */
 #include "helpers.h"
 
+#include "nat/classes.h"
+
+/* One that has none of the addresses; of two gateways one has the gateway's, one the bank's. */
+static const struct node agent = {
+	.pods = {"10.42.0.0/16", "fd42::/56"},
+	.exclude = {"10.43.0.0/16", "fd43::/112"},
+	.egress = {"203.0.113.9", "2001:db8:1::9"},
+	.away = {"203.0.113.9", "203.0.113.10", "2001:db8:1::9"},
+	.devices = {"cni0", "flannel.1", "flannel-v6.1"},
+	.gateways = {{{"flannel.1", "flannel-v6.1"}, {"10.42.0.0", "fd42::"}},
+		{{"flannel.1"}, {"10.42.1.0"}}},
+	.owners = {{"203.0.113.9", 0}, {"203.0.113.10", 1}, {"2001:db8:1::9", 0}},
+};
+/* A gateway with its own address, and the bank's on another one. */
+static const struct node standby = {
+	.pods = {"10.42.0.0/16"},
+	.egress = {"203.0.113.9"},
+	.away = {"203.0.113.10"},
+	.gateways = {{{"eth0"}, {"192.0.2.11"}}},
+	.owners = {{"203.0.113.10", 0}},
+};
+/* One whose ways lead over the link of the nodes, of which two are gateways. */
+static const struct node host_gw = {
+	.pods = {"10.42.0.0/16", "fd42::/56"},
+	.exclude = {"10.43.0.0/16", "fd43::/112"},
+	.egress = {"203.0.113.9", "2001:db8:1::9"},
+	.away = {"203.0.113.9", "203.0.113.10", "2001:db8:1::9"},
+	.devices = {"cni0"},
+	.gateways = {{{"eth0", "eth0"}, {"192.0.2.11", "2001:db8:2::11"},
+			     {"192.0.2.0/24", "2001:db8:2::/64"}},
+		{{"eth0"}, {"192.0.2.12"}, {"192.0.2.0/24"}}},
+	.owners = {{"203.0.113.9", 0}, {"203.0.113.10", 1}, {"2001:db8:1::9", 0}},
+	.learnt = {"shop 192.0.2.210", "shop 198.51.101.7", "shop 2001:db8:2::d2"},
+};
+static const struct ports inbound[] = {{80, 80}, {8000, 8010}};
+static const struct node local = {
+	.pods = {"10.42.0.0/16", "fd42::/56"},
+	.exclude = {"10.43.0.0/16"},
+	.egress = {"203.0.113.9", "203.0.113.8", "203.0.113.7"},
+	.fallback = PLAN_LOCAL,
+	.away = {"203.0.113.8"},
+	.dedicated = {"203.0.113.7", "203.0.113.10"},
+	.inbound = inbound,
+	.n_inbound = COUNT_OF(inbound),
+};
+static const struct node deny = {
+	.pods = {"10.42.0.0/16"},
+	.egress = {"203.0.113.9", "203.0.113.8"},
+	.fallback = PLAN_DENY,
+	.spread = SPREAD_CONNECTION,
+	.dedicated = {"203.0.113.8"},
+};
+static const struct node sample = {
+	.pods = {"10.42.0.0/16"},
+	.exclude = {"10.43.0.0/16"},
+	.egress = {"203.0.113.9"},
+	.dedicated = {"203.0.113.9", "203.0.113.10"},
+	.devices = {"cni0", "flannel.1"},
+};
 static const struct node ipv4_only = {
 	.pods = {"10.42.0.0/16"},
 	.exclude = {"10.43.0.0/16", "192.168.0.0/24"},
@@ -18,6 +77,20 @@ static const struct node no_egress6 = {
 };
 static const struct node no_egress = {
 	.pods = {"fd42::/56", "10.42.0.0/17", "10.42.128.0/17"},
+};
+
+static const struct node capturing = {
+	.pods = {"10.42.0.0/16", "fd42::/56"},
+	.exclude = {"10.43.0.0/16", "fd43::/112"},
+	.egress = {"203.0.113.9", "2001:db8:1::9"},
+	.dedicated = {"2001:db8:1::9"},
+	.capture_port = 15001,
+};
+static const struct node capturing_elsewhere = {
+	.pods = {"10.42.0.0/16", "fd42::/56"},
+	.egress = {"203.0.113.9"},
+	.away = {"203.0.113.9"},
+	.capture_port = 15001,
 };
 
 static const struct golden {
@@ -36,6 +109,15 @@ static const struct golden {
 	{"no-egress", &no_egress},
 	{"whole-space", &dual_stack},
 	{"shared", &ipv4_only},
+	{"local", &local},
+	{"deny", &deny},
+	{"sample", &sample},
+	{"capture", &capturing},
+	{"capture-elsewhere", &capturing_elsewhere},
+	{"capture-agent", &agent},
+	{"agent", &agent},
+	{"standby", &standby},
+	{"host-gw", &host_gw},
 };
 
 static char *read_file(const char *name, const char *suffix)
@@ -98,108 +180,109 @@ static void nft_takes_every_golden_text(void **state)
 	}
 }
 
+static void the_page_about_the_datapath_shows_the_plan_of_the_sample(void **state)
+{
+	char *acl = read_file("sample", "ini"), *golden = read_file("sample", "nft");
+	FILE *in = fopen("docs/datapath.md", "r");
+	char *page = read_all(in);
+
+	(void)state;
+	fclose(in);
+	if (!strstr(page, acl) || !strstr(page, golden))
+		fail_msg("docs/datapath.md does not have plans/sample.ini or .nft");
+	free(acl);
+	free(golden);
+	free(page);
+}
+
 /* What happens to a packet. */
-struct packet {
-	struct addr source, destination;
-	uint8_t protocol;
-	unsigned port;
-};
-
 struct fate {
-	bool refused;
-	bool translated;
-	struct addr source;
+	bool alone, refused, local;
+	int section;             /* that decided; -1: none */
+	struct addr sources[16]; /* it leaves with one of these, in this order */
+	size_t n_sources;
 };
 
-static const struct plan_set *set_named(const struct plan *plan, const char *name)
+static void put_source(struct fate *fate, const struct addr *addr, bool v4)
 {
-	for (size_t i = 0; i < plan->n_sets; i++)
-		if (strcmp(plan->sets[i]->name, name) == 0)
-			return plan->sets[i];
-	fail_msg("the plan has no set %s", name);
-	return NULL;
+	if (addr_is_v4(addr) == v4)
+		fate->sources[fate->n_sources++] = *addr;
 }
 
-static const struct plan_chain *chain_named(const struct plan *plan, const char *name)
+/* Of n ways the i-th is taken by hash or by lot, and the last one always. */
+static void check_choice(const struct plan_rule *rule, size_t i, size_t n, enum spread spread)
 {
-	for (size_t i = 0; i < plan->n_chains; i++)
-		if (strcmp(plan->chains[i]->name, name) == 0)
-			return plan->chains[i];
-	fail_msg("the plan has no chain %s", name);
-	return NULL;
-}
+	const struct plan_step *s = &rule->steps[1];
 
-static const struct plan_range *lookup(
-	const struct plan *plan, const char *set_name, const struct addr *key)
-{
-	const struct plan_set *set = set_named(plan, set_name);
-
-	for (size_t i = 0; i < set->n_ranges; i++)
-		if (memcmp(&set->ranges[i].first, key, sizeof(*key)) <= 0 &&
-			memcmp(&set->ranges[i].last, key, sizeof(*key)) >= 0)
-			return &set->ranges[i];
-	return NULL;
-}
-
-static struct addr number(unsigned n)
-{
-	return (struct addr){{[14] = (uint8_t)(n >> 8), [15] = (uint8_t)n}};
-}
-
-static bool rule_fits(const struct plan *plan, const struct plan_rule *rule, const struct packet *p)
-{
-	struct addr port = number(p->port), protocol = number(p->protocol);
-	bool about_addresses = rule->from || rule->except || rule->action == PLAN_MAP;
-
-	return !rule->established &&
-	       (!about_addresses || (rule->version == 4) == addr_is_v4(&p->source)) &&
-	       (!rule->from || lookup(plan, rule->from, &p->source)) &&
-	       (!rule->except || !lookup(plan, rule->except, &p->destination)) &&
-	       (!rule->protocol || rule->protocol == p->protocol) &&
-	       (!rule->protocols || lookup(plan, rule->protocols, &protocol)) &&
-	       (!rule->ports || lookup(plan, rule->ports, &port));
-}
-
-/* Walks a chain as the kernel would; true when a rule decided. */
-static bool walk(
-	const struct plan *plan, const char *chain_name, const struct packet *p, struct fate *fate)
-{
-	const struct plan_chain *chain = chain_named(plan, chain_name);
-	const struct plan_range *range;
-
-	for (size_t i = 0; i < chain->n_rules; i++) {
-		const struct plan_rule *rule = &chain->rules[i];
-
-		if (!rule_fits(plan, rule, p))
-			continue;
-		switch (rule->action) {
-		case PLAN_MAP:
-			range = lookup(plan, rule->map, &p->destination);
-			if (range && walk(plan, range->jump, p, fate))
-				return true;
-			break;
-		case PLAN_SNAT:
-			fate->translated = true;
-			fate->source = rule->address;
-			return true;
-		case PLAN_ACCEPT:
-			return true;
-		case PLAN_DROP:
-		case PLAN_REJECT:
-			fate->refused = true;
-			return true;
-		}
+	assert_int_equal(rule->steps[0].op, PLAN_VERSION);
+	if (i + 1 == n) {
+		assert_int_equal(s->op, PLAN_SNAT);
+	} else if (spread == SPREAD_SOURCE) {
+		assert_int_equal(s->op, PLAN_HASHED);
+		assert_int_equal(s->number, i);
+		assert_int_equal(s->other, n);
+	} else {
+		assert_int_equal(s->op, PLAN_RANDOM);
+		assert_int_equal(s->other, n - i);
 	}
-	return false;
 }
 
-static struct fate fate_by_plan(const struct plan *plan, const struct packet *p)
+static void chain_translates(
+	const struct plan_chain *chain, bool v4, enum spread spread, struct fate *fate)
 {
-	struct fate fate = {0};
+	size_t place = 0;
 
-	walk(plan, "forward", p, &fate);
-	if (!fate.refused)
-		walk(plan, "postrouting", p, &fate);
+	for (size_t i = 0; chain && i < chain->n_rules; i++)
+		for (const struct plan_step *s = chain->rules[i].steps; s->op != PLAN_END; s++)
+			if (s->op == PLAN_SNAT)
+				put_source(fate, &s->net.addr, v4);
+	for (size_t i = 0; chain && i < chain->n_rules; i++)
+		if (chain->rules[i].version == (v4 ? 4 : 6))
+			check_choice(&chain->rules[i], place++, fate->n_sources, spread);
+}
+
+/* The pool of a class, as the chain `translate` finds it. */
+static void translate(
+	const struct plan *plan, uint32_t mark, bool v4, enum spread spread, struct fate *fate)
+{
+	const struct plan_set *pools = plan_set(plan, "pools");
+
+	for (size_t i = 0; i < pools->n_ranges; i++)
+		if (pools->ranges[i].mark == mark)
+			chain_translates(plan_chain(plan, pools->ranges[i].jump), v4, spread, fate);
+	for (size_t i = 0; i < fate->n_sources; i++)
+		assert_true(plan_allows(plan, mark, &fate->sources[i]));
+}
+
+static enum spread spread_of(const struct policy *policy, const struct node *node, int section)
+{
+	const struct section *s = section < 0 ? NULL : policy_section(policy, (size_t)section);
+
+	return s && s->n_egress > 0 ? s->spread : node->spread;
+}
+
+static struct fate fate_by_plan(const struct plan *plan, const struct policy *policy,
+	const struct node *node, const struct plan_packet *p)
+{
+	struct plan_decision d = plan_decide(plan, p);
+	struct fate fate = {.refused = d.fate == PLAN_REFUSED,
+		.alone = d.fate == PLAN_LEFT_ALONE,
+		.section = -1};
+
+	if (fate.refused) {
+		assert_non_null(d.counter);
+		assert_non_null(plan_counter(plan, d.counter));
+		assert_string_not_equal(
+			plan_counter(plan, d.counter)->reason, "source-connections");
+		fate.section = plan_counter(plan, d.counter)->section;
+	}
+	if (d.fate == PLAN_CLASSED_AS) {
+		assert_non_null(plan_class(plan, d.mark));
+		fate.section = plan_section(plan, policy, p);
+		fate.local = d.mark == class_mark(plan, CLASS_LOCAL);
+		translate(plan, d.mark, addr_is_v4(&p->source),
+			spread_of(policy, node, fate.section), &fate);
+	}
 	return fate;
 }
 
@@ -211,7 +294,18 @@ static bool list_holds(const struct cidr_list *list, const struct addr *addr)
 	return false;
 }
 
-static bool section_fits(const struct section *s, const struct packet *p)
+static bool section_names(const struct section *s, const struct plan_learnt *learnt, size_t n,
+	const struct addr *addr)
+{
+	bool named = list_holds(&s->cidrs, addr);
+
+	for (size_t i = 0; i < n && s->resolve; i++)
+		named = named ||
+			(learnt[i].section == s->index && addr_equal(&learnt[i].addr, addr));
+	return named;
+}
+
+static bool section_fits(const struct section *s, const struct plan_packet *p)
 {
 	bool port = s->n_ports == 0;
 
@@ -224,44 +318,78 @@ static bool section_fits(const struct section *s, const struct packet *p)
 	return port && list_holds(&s->from, &p->source);
 }
 
-/* The policy's words, without a map: sections in file order. */
-static struct fate fate_by_policy(
-	const struct policy *policy, const struct node *node, const struct packet *p)
+static bool is_away(const struct node *node, const struct addr *addr)
 {
-	const struct section *decides = NULL, *reporter = NULL;
-	const struct addr *egress = NULL;
+	char text[ADDR_TEXT];
 
-	for (size_t i = 0; i < policy_n_sections(policy) && !decides; i++) {
+	for (size_t i = 0; i < COUNT_OF(node->away) && node->away[i]; i++)
+		if (strcmp(addr_print(addr, text), node->away[i]) == 0)
+			return true;
+	return false;
+}
+
+/* Leaves with these, of which some may be away; with none of the version at all it is refused. */
+static void leave(
+	struct fate *fate, const struct node *node, const struct addr *addrs, size_t n, bool v4)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < n; i++) {
+		any = any || addr_is_v4(&addrs[i]) == v4;
+		if (!is_away(node, &addrs[i]))
+			put_source(fate, &addrs[i], v4);
+	}
+	fate->refused = !any;
+}
+
+static const struct section *decider(
+	const struct policy *policy, const struct node *node, const struct plan_packet *p)
+{
+	const struct section *reporter = NULL;
+	struct plan_learnt learnt[5];
+	size_t n = learnt_of(policy, node, learnt);
+
+	for (size_t i = 0; i < policy_n_sections(policy); i++) {
 		const struct section *s = policy_section(policy, i);
 
-		if (!list_holds(&s->cidrs, &p->destination) ||
+		if (!section_names(s, learnt, n, &p->destination) ||
 			(s->kind == SECTION_BLOCK && s->report))
 			continue;
 		if (s->report && !reporter)
 			reporter = s;
 		if (section_fits(s, p))
-			decides = s;
+			return s;
 	}
-	if (!decides)
-		decides = reporter;
-	if (decides && decides->kind == SECTION_BLOCK)
-		return (struct fate){.refused = true};
-	if (decides && decides->n_egress > 0) {
-		egress = section_egress(decides, &p->source);
-		return egress ? (struct fate){.translated = true, .source = *egress}
-			      : (struct fate){.refused = true};
-	}
-	for (size_t i = 0; i < 3 && node->egress[i]; i++) {
-		struct addr addr = addr_of(node->egress[i]);
+	return reporter;
+}
 
-		if (addr_is_v4(&addr) == addr_is_v4(&p->source))
-			return (struct fate){.translated = true, .source = addr};
-	}
-	return (struct fate){.refused = true};
+/* The policy's words, without a map: sections in file order. */
+static struct fate fate_by_policy(
+	const struct policy *policy, const struct node *node, const struct plan_packet *p)
+{
+	const struct section *s = decider(policy, node, p);
+	struct fate fate = {.section = s ? (int)s->index : -1};
+	bool v4 = addr_is_v4(&p->source);
+	struct addr gateway[3];
+	size_t n = 0;
+
+	for (; n < 3 && node->egress[n]; n++)
+		gateway[n] = addr_of(node->egress[n]);
+	if (s && s->kind == SECTION_BLOCK)
+		fate.refused = true;
+	else if (s && s->n_egress > 0)
+		leave(&fate, node, s->egress, s->n_egress, v4);
+	else if (s || node->fallback == PLAN_GATEWAY)
+		leave(&fate, node, gateway, n, v4);
+	else if (node->fallback == PLAN_LOCAL)
+		fate.local = true;
+	else
+		fate.refused = true;
+	return fate;
 }
 
 /* A policy over a small space, so that networks nest, touch and repeat. */
-static char *random_policy(void)
+static char *random_policy(bool large)
 {
 	static const char *const froms[] = {"pods", "one", "two", "one, two", "10.42.0.0/16"};
 	static const char *const ports[] = {"443", "1-80, 443", "80-65535"};
@@ -274,17 +402,21 @@ static char *random_policy(void)
 	fputs("[group one]\ncidr = 10.42.1.0/24, fd42:0:0:1::/64\n", out);
 	fputs("[group two]\ncidr = 10.42.0.0/17\n", out);
 	for (int i = 0; i < n; i++) {
-		bool block = rand() % 3 == 0;
+		bool block = rand() % 3 == 0, resolve = !block && rand() % 3 == 0;
 		int bits = 24 + rand() % 9, low = (rand() % 256) & ~((1 << (32 - bits)) - 1);
 
-		fprintf(out, "[%s s%d]\ncidr = 198.51.100.%d/%d", block ? "block" : "partner", i,
-			low, bits);
-		if (rand() % 8 == 0)
-			fputs(", 0.0.0.0/1", out);
-		if (rand() % 2)
-			fprintf(out, ", 2001:db8::%x/%d", low, 96 + bits);
-		if (rand() % 8 == 0)
-			fputs(", 8000::/1", out);
+		fprintf(out, "[%s s%d]\n", block ? "block" : "partner", i);
+		if (resolve)
+			fputs("hosts = a.test\nnat = resolve\n", out);
+		if (!resolve || rand() % 2) {
+			fprintf(out, "cidr = 198.51.100.%d/%d", low, bits);
+			if (rand() % 8 == 0)
+				fputs(", 0.0.0.0/1", out);
+			if (rand() % 2)
+				fprintf(out, ", 2001:db8::%x/%d", low, 96 + bits);
+			if (rand() % 8 == 0)
+				fputs(", 8000::/1", out);
+		}
 		fprintf(out, "\nfrom = %s\n", froms[rand() % 5]);
 		if (rand() % 2)
 			fprintf(out, "ports = %s\n", ports[rand() % 3]);
@@ -293,14 +425,19 @@ static char *random_policy(void)
 		if (rand() % 5 == 0)
 			fputs("mode = report\n", out);
 		if (!block && rand() % 2)
-			fprintf(out, "egress-ip = 203.0.113.%d%s\n", 10 + rand() % 3,
-				rand() % 2 ? ", 2001:db8:1::10" : "");
+			fprintf(out, "egress-ip = 203.0.113.%d%s%s\n", 10 + rand() % 3,
+				rand() % 2 ? ", 203.0.113.20, 203.0.113.21" : "",
+				rand() % 2 ? ", 2001:db8:1::10, 2001:db8:1::11" : "");
+		if (!block && rand() % 4 == 0)
+			fprintf(out, "source-connections = %d\n", 1 + rand() % 3);
 	}
+	if (large)
+		put_many_networks(out, (unsigned)rand() % 600);
 	fclose(out);
 	return text;
 }
 
-static struct packet random_packet(void)
+static struct plan_packet random_packet(void)
 {
 	static const char *const sources4[] = {"10.42.1.7", "10.42.2.7", "10.42.200.7"};
 	static const char *const sources6[] = {"fd42:0:0:1::7", "fd42:0:0:2::7"};
@@ -311,7 +448,7 @@ static struct packet random_packet(void)
 	static const uint8_t protocols[] = {IPPROTO_TCP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP};
 	static const unsigned ports[] = {1, 79, 80, 81, 443, 65535};
 	bool v4 = rand() % 2;
-	struct packet p = {
+	struct plan_packet p = {
 		.source = addr_of(v4 ? sources4[rand() % 3] : sources6[rand() % 2]),
 		.destination = addr_of(v4 ? "198.51.100.0" : "2001:db8::"),
 		.protocol = protocols[rand() % 4],
@@ -325,19 +462,91 @@ static struct packet random_packet(void)
 	return p;
 }
 
-static void check_packet(const struct plan *plan, const struct policy *policy,
-	const struct node *node, const struct packet *p, const char *acl)
+static bool same_fate(const struct fate *a, const struct fate *b)
 {
-	struct fate found = fate_by_plan(plan, p), wanted = fate_by_policy(policy, node, p);
+	return a->alone == b->alone && a->refused == b->refused && a->local == b->local &&
+	       a->section == b->section && a->n_sources == b->n_sources &&
+	       memcmp(a->sources, b->sources, a->n_sources * sizeof(a->sources[0])) == 0;
+}
+
+static void check_packet(const struct plan *plan, const struct policy *policy,
+	const struct node *node, const struct plan_packet *p, const char *acl)
+{
+	struct fate found = fate_by_plan(plan, policy, node, p),
+		    wanted = fate_by_policy(policy, node, p);
 	char from[ADDR_TEXT], to[ADDR_TEXT], as[ADDR_TEXT];
 
-	if (found.refused == wanted.refused &&
-		(found.refused || (found.translated == wanted.translated &&
-					  addr_equal(&found.source, &wanted.source))))
+	if (same_fate(&found, &wanted))
 		return;
-	fail_msg("%s to %s, protocol %d, port %u: refused %d, source %s\n%s",
+	fail_msg("%s to %s, protocol %d, port %u: section %d, want %d, refused %d, local %d, "
+		 "%zu sources, want %zu, first %s\n%s",
 		addr_print(&p->source, from), addr_print(&p->destination, to), p->protocol, p->port,
-		found.refused, addr_print(&found.source, as), acl);
+		found.section, wanted.section, found.refused, found.local, found.n_sources,
+		wanted.n_sources, addr_print(&found.sources[0], as), acl);
+}
+
+static bool has_version(const struct cidr_list *from, bool v4)
+{
+	for (size_t i = 0; i < from->n; i++)
+		if (cidr_is_v4(&from->at[i]) == v4)
+			return true;
+	return false;
+}
+
+/* Who is told of a packet of which no more is known than its destination. */
+static void check_section_of(const struct plan *plan, const struct policy *policy,
+	const struct node *node, const struct addr *to, const char *acl)
+{
+	int first = -1, reporter = -1,
+	    found = plan_section(plan, policy, &(struct plan_packet){.destination = *to});
+	struct plan_learnt learnt[5];
+	size_t n = learnt_of(policy, node, learnt);
+	char text[ADDR_TEXT];
+
+	for (size_t i = policy_n_sections(policy); i-- > 0;) {
+		const struct section *s = policy_section(policy, i);
+
+		if (!section_names(s, learnt, n, to) || (s->kind == SECTION_BLOCK && s->report))
+			continue;
+		if (s->report)
+			reporter = (int)i;
+		if (has_version(&s->from, addr_is_v4(to)))
+			first = (int)i;
+	}
+	if (found != (first >= 0 ? first : reporter))
+		fail_msg("%s: section %d\n%s", addr_print(to, text), found, acl);
+}
+
+static const struct node plain_nodes[] = {
+	{.pods = {"10.42.0.0/16", "fd42::/56"},
+		.exclude = {"10.43.0.0/16", "fd43::/112"},
+		.egress = {"203.0.113.9", "2001:db8:1::9"}},
+	{.pods = {"10.42.0.0/16", "fd42::/56"}, .egress = {"203.0.113.9"}},
+	{.pods = {"10.42.0.0/16", "fd42::/56"},
+		.egress = {"203.0.113.9", "203.0.113.8", "2001:db8:1::9"},
+		.spread = SPREAD_CONNECTION,
+		.away = {"203.0.113.20"}},
+	{.pods = {"10.42.0.0/16", "fd42::/56"},
+		.egress = {"203.0.113.9", "203.0.113.8", "2001:db8:1::9"},
+		.away = {"203.0.113.9"}},
+	{.pods = {"10.42.0.0/16", "fd42::/56"}, .egress = {"203.0.113.9"}, .fallback = PLAN_LOCAL},
+	{.pods = {"10.42.0.0/16", "fd42::/56"},
+		.egress = {"203.0.113.9"},
+		.fallback = PLAN_DENY,
+		.away = {"203.0.113.11"}},
+};
+
+/* Addresses that names of the first sections have. */
+static void learn(struct node *node, char texts[5][64])
+{
+	int section = 0;
+
+	for (int i = 0; i < 5; i++) {
+		snprintf(texts[i], 64, rand() % 2 ? "s%d 198.51.100.%d" : "s%d 2001:db8::%x",
+			section, rand() % 256);
+		node->learnt[i] = texts[i];
+		section += rand() % 3;
+	}
 }
 
 static void a_plan_decides_as_the_first_section_that_fits(void **state)
@@ -345,15 +554,24 @@ static void a_plan_decides_as_the_first_section_that_fits(void **state)
 	(void)state;
 	srand(1);
 	for (int i = 0; i < 600; i++) {
-		const struct node *node = i % 2 ? &dual_stack : &no_egress6;
-		char *acl = random_policy();
-		struct policy *policy = policy_of(acl, node);
-		struct plan *plan = plan_for(policy, node);
+		struct node node = plain_nodes[i % (int)COUNT_OF(plain_nodes)];
+		bool large = i % 20 == 0;
+		char *acl = random_policy(large), learnt[5][64];
+		struct policy *policy;
+		struct plan *plan;
 
+		learn(&node, learnt);
+		policy = policy_of(acl, &node);
+		plan = plan_for(policy, &node);
+		assert_int_equal(plan_set(plan, "outcomes") != NULL, large);
 		for (int j = 0; j < 200; j++) {
-			struct packet p = random_packet();
+			struct plan_packet p = random_packet();
 
-			check_packet(plan, policy, node, &p, acl);
+			if (j < 5)
+				p.destination = addr_of(strchr(learnt[j], ' ') + 1);
+			if (addr_is_v4(&p.source) == addr_is_v4(&p.destination))
+				check_packet(plan, policy, &node, &p, acl);
+			check_section_of(plan, policy, &node, &p.destination, acl);
 		}
 		plan_free(plan);
 		policy_put(policy);
@@ -368,24 +586,38 @@ static void leaves_destinations_inside_the_cluster_alone(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(inside); i++) {
-		struct packet p = {addr_of("10.42.1.1"), addr_of(inside[i]), IPPROTO_TCP, 443};
-		struct fate fate = fate_by_plan(plan, &p);
+		struct plan_packet p = {addr_of("10.42.1.1"), addr_of(inside[i]), IPPROTO_TCP, 443};
 
-		assert_false(fate.refused);
-		assert_false(fate.translated);
+		assert_int_equal(plan_decide(plan, &p).fate, PLAN_LEFT_ALONE);
 	}
+	plan_free(plan);
+}
+
+static void quic_of_captured_pods_is_refused(void **state)
+{
+	struct plan *plan =
+		plan_of("[group a]\ncidr = 10.42.1.0/24\ncapture = https\n", &capturing);
+	struct plan_packet p = {addr_of("10.42.1.1"), addr_of("198.51.100.1"), IPPROTO_UDP, 443};
+	struct plan_decision d = plan_decide(plan, &p);
+
+	(void)state;
+	assert_int_equal(d.fate, PLAN_REFUSED);
+	assert_string_equal(plan_counter(plan, d.counter)->reason, "quic");
+	p.protocol = IPPROTO_TCP;
+	assert_int_equal(plan_decide(plan, &p).fate, PLAN_CLASSED_AS);
+	p.protocol = IPPROTO_UDP;
+	p.source = addr_of("10.42.2.1");
+	assert_int_equal(plan_decide(plan, &p).fate, PLAN_CLASSED_AS);
 	plan_free(plan);
 }
 
 static void leaves_sources_that_are_no_pods_alone(void **state)
 {
 	struct plan *plan = plan_of("[block all]\ncidr = 0.0.0.0/0\n", &dual_stack);
-	struct packet p = {addr_of("192.168.1.1"), addr_of("198.51.100.1"), IPPROTO_TCP, 443};
-	struct fate fate = fate_by_plan(plan, &p);
+	struct plan_packet p = {addr_of("192.168.1.1"), addr_of("198.51.100.1"), IPPROTO_TCP, 443};
 
 	(void)state;
-	assert_false(fate.refused);
-	assert_false(fate.translated);
+	assert_int_equal(plan_decide(plan, &p).fate, PLAN_LEFT_ALONE);
 	plan_free(plan);
 }
 
@@ -394,9 +626,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(plans_are_as_the_golden_texts),
 		cmocka_unit_test(nft_takes_every_golden_text),
+		cmocka_unit_test(the_page_about_the_datapath_shows_the_plan_of_the_sample),
 		cmocka_unit_test(a_plan_decides_as_the_first_section_that_fits),
 		cmocka_unit_test(leaves_destinations_inside_the_cluster_alone),
 		cmocka_unit_test(leaves_sources_that_are_no_pods_alone),
+		cmocka_unit_test(quic_of_captured_pods_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,334 @@
+/*
+ * probe.c - asks the link whether another node has an egress address, too.
+ *
+ * AF_PACKET, so that nothing between has a say, bound to one device and one EtherType.  The kernel
+ * runs a classic BPF program on what comes in: a line of jumps for each address, so that the other
+ * ARP and IPv6 packets of a busy node wake nobody.  Offsets are from the link-layer header on.
+ */
+#include "nat/probe.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <ifaddrs.h>
+#include <linux/filter.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <netinet/icmp6.h>
+#include <netinet/if_ether.h>
+#include <netinet/ip6.h>
+#include <netpacket/packet.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#ifndef PACKET_IGNORE_OUTGOING
+#define PACKET_IGNORE_OUTGOING 23 /* Linux 4.20 */
+#endif
+
+#define FRAMES_A_TURN 32
+
+struct arp_frame {
+	struct ether_header ethernet;
+	struct ether_arp arp;
+} __attribute__((packed));
+
+/* RFC 4861 4.3 without an option: the source is unspecified. */
+struct ns_frame {
+	struct ether_header ethernet;
+	struct ip6_hdr ip;
+	struct nd_neighbor_solicit icmp;
+} __attribute__((packed));
+
+/* RFC 4861 4.4, with the first option. */
+struct na_frame {
+	struct ether_header ethernet;
+	struct ip6_hdr ip;
+	struct nd_neighbor_advert icmp;
+	struct nd_opt_hdr option;
+	uint8_t mac[ETH_ALEN];
+} __attribute__((packed));
+
+/* ---- what is heard ---- */
+
+#define PROGRAM_MOST (8 + PROBE_MOST * 9)
+
+struct program {
+	struct sock_filter at[PROGRAM_MOST];
+	unsigned short n;
+};
+
+static void put(struct program *p, uint16_t code, uint8_t if_true, uint8_t if_false, uint32_t k)
+{
+	CHECK(p->n < PROGRAM_MOST);
+	p->at[p->n++] = (struct sock_filter){code, if_true, if_false, k};
+}
+
+static void put_load(struct program *p, uint16_t size, uint32_t offset)
+{
+	put(p, BPF_LD | size | BPF_ABS, 0, 0, offset);
+}
+
+static void put_accept(struct program *p)
+{
+	put(p, BPF_RET | BPF_K, 0, 0, UINT32_MAX);
+}
+
+/* Goes on when the loaded value is `k`, else jumps over `skip` instructions. */
+static void put_only(struct program *p, uint32_t k, uint8_t skip)
+{
+	put(p, BPF_JMP | BPF_JEQ | BPF_K, 0, skip, k);
+}
+
+static uint32_t word_of(const uint8_t *bytes)
+{
+	return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 |
+	       bytes[3];
+}
+
+/* The sender's address of any ARP packet: replies, and announcements, too. */
+static void program_arp(struct program *p, const struct addr *addrs, size_t n)
+{
+	put_load(p, BPF_W, offsetof(struct arp_frame, arp.arp_spa));
+	for (size_t i = 0; i < n; i++) {
+		put_only(p, word_of(addrs[i].bytes + 12), 1);
+		put_accept(p);
+	}
+}
+
+/* The target of a neighbour advertisement. */
+static void program_ndp(struct program *p, const struct addr *addrs, size_t n)
+{
+	const uint32_t target = offsetof(struct na_frame, icmp.nd_na_target);
+
+	put_load(p, BPF_B, offsetof(struct na_frame, ip.ip6_nxt));
+	put(p, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, IPPROTO_ICMPV6);
+	put(p, BPF_RET | BPF_K, 0, 0, 0);
+	put_load(p, BPF_B, offsetof(struct na_frame, icmp));
+	put(p, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, ND_NEIGHBOR_ADVERT);
+	put(p, BPF_RET | BPF_K, 0, 0, 0);
+	for (size_t i = 0; i < n; i++) {
+		for (uint8_t word = 0; word < 4; word++) {
+			put_load(p, BPF_W, target + 4u * word);
+			put_only(p, word_of(addrs[i].bytes + 4 * word),
+				(uint8_t)(2 * (3 - word) + 1));
+		}
+		put_accept(p);
+	}
+}
+
+static int attach(int fd, const struct addr *addrs, size_t n)
+{
+	struct program program = {.n = 0};
+	struct sock_fprog filter;
+
+	if (addr_is_v4(&addrs[0]))
+		program_arp(&program, addrs, n);
+	else
+		program_ndp(&program, addrs, n);
+	put(&program, BPF_RET | BPF_K, 0, 0, 0);
+	filter = (struct sock_fprog){program.n, program.at};
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) ? -errno : 0;
+}
+
+/* ---- the device ---- */
+
+static int find_mac(int fd, uint32_t device, uint8_t mac[PROBE_MAC])
+{
+	struct ifreq request = {0};
+
+	if (!if_indextoname(device, request.ifr_name) || ioctl(fd, SIOCGIFFLAGS, &request))
+		return -errno;
+	if (request.ifr_flags & (IFF_NOARP | IFF_LOOPBACK))
+		return -ENOTSUP;
+	if (ioctl(fd, SIOCGIFHWADDR, &request))
+		return -errno;
+	if (request.ifr_hwaddr.sa_family != ARPHRD_ETHER)
+		return -ENOTSUP;
+	memcpy(mac, request.ifr_hwaddr.sa_data, PROBE_MAC);
+	return 0;
+}
+
+static bool is_ours(const uint8_t mac[PROBE_MAC])
+{
+	struct ifaddrs *all, *one;
+	bool ours = false;
+
+	if (getifaddrs(&all) < 0)
+		return false;
+	for (one = all; one && !ours; one = one->ifa_next) {
+		const struct sockaddr_ll *link = (const struct sockaddr_ll *)(void *)one->ifa_addr;
+
+		ours = link && link->sll_family == AF_PACKET && link->sll_halen == PROBE_MAC &&
+		       memcmp(link->sll_addr, mac, PROBE_MAC) == 0;
+	}
+	freeifaddrs(all);
+	return ours;
+}
+
+int probe_open(uint32_t device, const struct addr *addrs, size_t n, struct error *e)
+{
+	struct sockaddr_ll at = {.sll_family = AF_PACKET, .sll_ifindex = (int)device};
+	uint8_t mac[PROBE_MAC];
+	/* Hears nothing before the program is there and bind() names the protocol. */
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int error = fd < 0 ? -errno : 0;
+
+	CHECK(n > 0 && n <= PROBE_MOST);
+	if (!error)
+		error = find_mac(fd, device, mac);
+	if (!error)
+		error = attach(fd, addrs, n);
+	if (!error)
+		setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &(int){1}, sizeof(int));
+	at.sll_protocol = htons(addr_is_v4(&addrs[0]) ? ETHERTYPE_ARP : ETHERTYPE_IPV6);
+	if (!error && bind(fd, (const struct sockaddr *)&at, sizeof(at)))
+		error = -errno;
+	if (!error)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return error_set(
+		e, error, "listening for other nodes with an egress address: %s", strerror(-error));
+}
+
+/* ---- asking ---- */
+
+static int send_frame(int fd, uint32_t device, const void *frame, size_t size)
+{
+	const struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_ifindex = (int)device};
+
+	return sendto(fd, frame, size, 0, (const struct sockaddr *)&to, sizeof(to)) < 0 ? -errno
+											: 0;
+}
+
+static int send_arp(int fd, uint32_t device, const uint8_t mac[PROBE_MAC], const struct addr *addr)
+{
+	struct arp_frame frame = {0};
+
+	memset(frame.ethernet.ether_dhost, 0xff, ETH_ALEN);
+	memcpy(frame.ethernet.ether_shost, mac, ETH_ALEN);
+	frame.ethernet.ether_type = htons(ETHERTYPE_ARP);
+	frame.arp.ea_hdr = (struct arphdr){
+		.ar_hrd = htons(ARPHRD_ETHER),
+		.ar_pro = htons(ETHERTYPE_IP),
+		.ar_hln = ETH_ALEN,
+		.ar_pln = 4,
+		.ar_op = htons(ARPOP_REQUEST),
+	};
+	memcpy(frame.arp.arp_sha, mac, ETH_ALEN);
+	memcpy(frame.arp.arp_tpa, addr->bytes + 12, 4);
+	return send_frame(fd, device, &frame, sizeof(frame));
+}
+
+/* RFC 1071 over the pseudo-header of RFC 8200 8.1 and the message; sizes are even. */
+static uint16_t icmp6_checksum(const struct ns_frame *frame)
+{
+	const uint8_t *parts[] = {
+		(const uint8_t *)&frame->ip.ip6_src, (const uint8_t *)&frame->icmp};
+	const size_t sizes[] = {2 * sizeof(struct in6_addr), sizeof(frame->icmp)};
+	uint32_t sum = sizeof(frame->icmp) + IPPROTO_ICMPV6;
+
+	for (size_t part = 0; part < COUNT_OF(parts); part++)
+		for (size_t i = 0; i < sizes[part]; i += 2)
+			sum += (uint32_t)parts[part][i] << 8 | parts[part][i + 1];
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return htons((uint16_t)~sum);
+}
+
+static int send_solicitation(
+	int fd, uint32_t device, const uint8_t mac[PROBE_MAC], const struct addr *addr)
+{
+	/* Solicited-node multicast (RFC 4291 2.7.1), and its link-layer address (RFC 2464 7). */
+	const uint8_t *low = addr->bytes + 13;
+	const struct in6_addr group = {{{0xff, 2, [11] = 1, 0xff, low[0], low[1], low[2]}}};
+	const uint8_t group_mac[ETH_ALEN] = {0x33, 0x33, 0xff, low[0], low[1], low[2]};
+	struct ns_frame frame = {0};
+
+	memcpy(frame.ethernet.ether_dhost, group_mac, ETH_ALEN);
+	memcpy(frame.ethernet.ether_shost, mac, ETH_ALEN);
+	frame.ethernet.ether_type = htons(ETHERTYPE_IPV6);
+	frame.ip.ip6_flow = htonl(6U << 28);
+	frame.ip.ip6_plen = htons(sizeof(frame.icmp));
+	frame.ip.ip6_nxt = IPPROTO_ICMPV6;
+	frame.ip.ip6_hlim = 255;
+	frame.ip.ip6_dst = group;
+	frame.icmp.nd_ns_type = ND_NEIGHBOR_SOLICIT;
+	memcpy(&frame.icmp.nd_ns_target, addr->bytes, sizeof(addr->bytes));
+	frame.icmp.nd_ns_cksum = icmp6_checksum(&frame);
+	return send_frame(fd, device, &frame, sizeof(frame));
+}
+
+int probe_send(int fd, uint32_t device, const struct addr *addr)
+{
+	uint8_t mac[PROBE_MAC];
+	int error = find_mac(fd, device, mac);
+
+	if (error)
+		return error;
+	return addr_is_v4(addr) ? send_arp(fd, device, mac, addr)
+				: send_solicitation(fd, device, mac, addr);
+}
+
+/* ---- answers ---- */
+
+static bool read_arp(const uint8_t *bytes, size_t length, struct probe_answer *answer)
+{
+	struct arp_frame frame;
+
+	if (length < sizeof(frame))
+		return false;
+	memcpy(&frame, bytes, sizeof(frame));
+	answer->addr = (struct addr){{[10] = 0xff, 0xff}};
+	memcpy(answer->addr.bytes + 12, frame.arp.arp_spa, 4);
+	memcpy(answer->mac, frame.arp.arp_sha, PROBE_MAC);
+	return frame.arp.arp_pln == 4 && frame.arp.arp_hln == ETH_ALEN;
+}
+
+/* Its own link-layer address stands in the option; one without is told by who sent the frame. */
+static bool read_advertisement(const uint8_t *bytes, size_t length, struct probe_answer *answer)
+{
+	const size_t least = offsetof(struct na_frame, option);
+	struct na_frame frame = {0};
+
+	if (length < least)
+		return false;
+	memcpy(&frame, bytes, length < sizeof(frame) ? length : sizeof(frame));
+	memcpy(answer->addr.bytes, &frame.icmp.nd_na_target, sizeof(answer->addr.bytes));
+	memcpy(answer->mac,
+		length >= sizeof(frame) && frame.option.nd_opt_type == ND_OPT_TARGET_LINKADDR
+			? frame.mac
+			: frame.ethernet.ether_shost,
+		PROBE_MAC);
+	return frame.ip.ip6_hlim == 255;
+}
+
+bool probe_take(int fd, struct probe_answer *answer)
+{
+	uint8_t bytes[256];
+
+	for (int i = 0; i < FRAMES_A_TURN; i++) {
+		ssize_t got = recv(fd, bytes, sizeof(bytes), 0);
+		uint16_t type;
+
+		if (got < (ssize_t)sizeof(struct ether_header))
+			return false;
+		memcpy(&type, bytes + offsetof(struct ether_header, ether_type), sizeof(type));
+		if ((type == htons(ETHERTYPE_ARP)
+				    ? read_arp(bytes, (size_t)got, answer)
+				    : read_advertisement(bytes, (size_t)got, answer)) &&
+			!is_ours(answer->mac))
+			return true;
+	}
+	return false;
+}
+
+const char *probe_print_mac(const uint8_t mac[PROBE_MAC], char out[PROBE_MAC_TEXT])
+{
+	snprintf(out, PROBE_MAC_TEXT, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2],
+		mac[3], mac[4], mac[5]);
+	return out;
+}
