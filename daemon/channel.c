@@ -70,14 +70,27 @@ static bool terminated(const char *text, size_t size)
 	return memchr(text, 0, size) != NULL;
 }
 
+/* A bool that came from the other side may be no bool. */
+static bool is_bool(const bool *value)
+{
+	unsigned char byte;
+
+	memcpy(&byte, value, 1);
+	return byte <= 1;
+}
+
+static bool is_duration(double seconds)
+{
+	return isfinite(seconds) && seconds >= 0;
+}
+
 static bool well_formed(const struct message *m)
 {
-	unsigned char ready;
-
-	memcpy(&ready, &m->counts.ready, 1);
-	return (unsigned)m->type <= MESSAGE_REFUSES && m->n_egress <= 2 && ready <= 1 &&
-	       isfinite(m->drain_timeout) && m->drain_timeout >= 0 &&
-	       terminated(m->digest, sizeof(m->digest)) && terminated(m->text, sizeof(m->text)) &&
+	return (unsigned)m->type < MESSAGE_TYPES && m->n_egress <= COUNT_OF(m->egress) &&
+	       is_bool(&m->counts.ready) && is_duration(m->drain_timeout) &&
+	       m->learnt.n <= LEARNT_TOLD && is_bool(&m->learnt.partial) &&
+	       is_duration(m->learnt.ttl) && terminated(m->digest, sizeof(m->digest)) &&
+	       terminated(m->text, sizeof(m->text)) &&
 	       terminated(m->counts.not_ready, sizeof(m->counts.not_ready));
 }
 

@@ -10,8 +10,10 @@
 #include <stdint.h>
 
 #include "acl/files.h"
+#include "acl/policy.h"
 #include "base/addr.h"
 #include "base/check.h"
+#include "daemon/datapath/learnt.h"
 
 enum message_type {
 	/* gate to proxy */
@@ -19,10 +21,22 @@ enum message_type {
 	MESSAGE_ACCESS_LOG, /* fd: the access log from now on; without fd: none */
 	MESSAGE_COUNTS,     /* what /metrics says of the gate */
 	MESSAGE_DRAIN,      /* no new connections; end when the last is over */
+	MESSAGE_NAT_PAGE,   /* fd: sealed text, NAT's part of /metrics from now on */
+	MESSAGE_PURGE, /* `text`: what is to leave the cache (purge.h); `number`: of the purge */
+	MESSAGE_ASK, /* `text`: a question of the control socket's (inquiry.h); `number`: its own */
 	/* proxy to gate */
-	MESSAGE_FOLLOWS, /* `number` is in force in every worker */
-	MESSAGE_REFUSES, /* `number` is not; `text` says why */
+	MESSAGE_FOLLOWS,    /* `number` is in force in every worker */
+	MESSAGE_REFUSES,    /* `number` is not; `text` says why */
+	MESSAGE_LEARNT,     /* of generation `number`: what a name resolved to */
+	MESSAGE_LEARNT_ALL, /* every name of generation `number` was asked for once */
+	MESSAGE_SCRAPED,    /* somebody asked for /metrics */
+	MESSAGE_PURGED,     /* purge `number` is over: `text` is the answer */
+	MESSAGE_TOLD, /* the answer to question `number`: fd: sealed JSON; without: `text` says
+		       * why there is none */
 };
+#define MESSAGE_TYPES (MESSAGE_TOLD + 1)
+
+#define MESSAGE_EGRESS_MAX (2 * EGRESS_MAX) /* both versions */
 
 struct gate_counts {
 	uint64_t reloads_ok, reloads_failed, nat_repairs, restarts;
@@ -32,15 +46,27 @@ struct gate_counts {
 	char not_ready[200]; /* why not: the last refused edit, a kernel error ... */
 };
 
+/* One answer.  Section and host are numbers in the policy of the generation, which both sides have:
+ * the proxy cannot name a host that is not written there. */
+struct message_learnt {
+	uint32_t section; /* policy_section() */
+	uint32_t host;    /* section_host() */
+	uint32_t n;       /* addresses; 0: the name has none */
+	bool partial;     /* one version is not known */
+	double ttl;       /* seconds */
+	struct addr addrs[LEARNT_TOLD];
+};
+
 struct message {
 	enum message_type type;
-	uint64_t number;                /* generation */
-	char digest[FILES_DIGEST_TEXT]; /* GENERATION */
-	struct addr egress[2];          /* GENERATION: the gateway's egress addresses in force */
-	uint32_t n_egress;              /* 0: let the kernel choose */
-	double drain_timeout;           /* DRAIN: seconds */
-	struct gate_counts counts;      /* COUNTS */
-	char text[512];                 /* REFUSES: why; GENERATION: egret.ini's name */
+	uint64_t number;                        /* generation */
+	char digest[FILES_DIGEST_TEXT];         /* GENERATION */
+	struct addr egress[MESSAGE_EGRESS_MAX]; /* GENERATION: the gateway's, in force */
+	uint32_t n_egress;                      /* 0: let the kernel choose */
+	double drain_timeout;                   /* DRAIN: seconds */
+	struct gate_counts counts;              /* COUNTS */
+	struct message_learnt learnt;           /* LEARNT */
+	char text[512];                         /* REFUSES: why; GENERATION: egret.ini's name */
 };
 
 /* A connected pair, non-blocking and close-on-exec.  0 or -errno. */

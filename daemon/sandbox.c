@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/sched.h>
+#include <linux/sockios.h>
 #include <seccomp.h>
 #include <stdbool.h>
 #include <string.h>
@@ -97,6 +98,8 @@ static const int refused[] = {
 	SCMP_SYS(execveat),
 	SCMP_SYS(kill),
 	SCMP_SYS(tkill),
+	SCMP_SYS(rt_sigqueueinfo),
+	SCMP_SYS(rt_tgsigqueueinfo),
 	SCMP_SYS(pidfd_open),
 	SCMP_SYS(pidfd_getfd),
 	SCMP_SYS(pidfd_send_signal),
@@ -193,6 +196,28 @@ static struct scmp_arg_cmp bit(unsigned argument, uint64_t mask, bool set)
 	return SCMP_CMP(argument, SCMP_CMP_MASKED_EQ, mask, set ? mask : 0);
 }
 
+/* The kernel looks at 32 bits of a command, the filter at 64. */
+static int refuse_command(scmp_filter_ctx f, int call, unsigned command)
+{
+	return refuse(f, EPERM, call, 1, SCMP_CMP(1, SCMP_CMP_MASKED_EQ, UINT32_MAX, command));
+}
+
+/* Signals: tgkill() to others, and O_ASYNC, which sends one to whom a descriptor belongs.  And what
+ * types into a terminal. */
+static int refuse_commands(scmp_filter_ctx f)
+{
+	static const unsigned owners[] = {F_SETOWN, F_SETOWN_EX};
+	static const unsigned ioctls[] = {FIOSETOWN, SIOCSPGRP, TIOCSTI, TIOCLINUX};
+	const struct scmp_arg_cmp others = SCMP_CMP(0, SCMP_CMP_NE, (scmp_datum_t)getpid());
+	int error = refuse(f, EPERM, SCMP_SYS(tgkill), 1, others);
+
+	for (size_t i = 0; i < COUNT_OF(owners) && !error; i++)
+		error = refuse_command(f, SCMP_SYS(fcntl), owners[i]);
+	for (size_t i = 0; i < COUNT_OF(ioctls) && !error; i++)
+		error = refuse_command(f, SCMP_SYS(ioctl), ioctls[i]);
+	return error;
+}
+
 static int add_rules(scmp_filter_ctx f)
 {
 	static const int writing[] = {O_WRONLY, O_RDWR, O_CREAT};
@@ -211,7 +236,7 @@ static int add_rules(scmp_filter_ctx f)
 		error = refuse(
 			f, EAFNOSUPPORT, SCMP_SYS(socket), 1, SCMP_CMP(0, SCMP_CMP_GT, AF_NETLINK));
 	if (!error)
-		error = refuse(f, EPERM, SCMP_SYS(ioctl), 1, SCMP_CMP(1, SCMP_CMP_EQ, TIOCSTI));
+		error = refuse_commands(f);
 	if (error || LEAK_CHECK)
 		return error;
 	error = refuse(f, EPERM, SCMP_SYS(ptrace), 0, always);

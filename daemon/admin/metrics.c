@@ -179,9 +179,15 @@ void metrics_count(struct metrics *m, const struct record *record)
 	add(&p->requests[outcome][code_of(record->status)], 1);
 	add(&p->from_client, record->from_client);
 	add(&p->to_client, record->to_client);
+	if (record->when * 1e3 > (double)atomic_load_explicit(&p->last, memory_order_relaxed))
+		atomic_store_explicit(
+			&p->last, (uint64_t)(record->when * 1e3), memory_order_relaxed);
 	if (record->ending == ENDING_RATE_LIMITED)
 		add(&p->rate_limited, 1);
 	add(&m->endings[record->ending], 1);
+	CHECK(record->cache < N_CACHE_RESULTS);
+	add(&m->cache[record->cache], 1);
+	add(&m->cache_bytes[record->cache], record->to_client);
 	if (outcome == OUTCOME_DENY) {
 		CHECK(record->verdict.reason < REASONS);
 		add(&m->denied[record->verdict.reason], 1);

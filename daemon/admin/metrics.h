@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "daemon/cache/store.h"
 #include "daemon/log/record.h"
 #include "daemon/net/resolver.h"
 
@@ -40,10 +41,26 @@ struct metrics_facts {
 	double reload_time; /* Unix time of the last that succeeded */
 	double start_time;
 	unsigned restarts; /* of the proxy */
-	uint64_t nat_repairs;
 	size_t max_connections;
 	uint64_t access_lost;
+	const struct store_counts *cache; /* NULL: there is none */
 };
+
+/* What all workers count of one partner or block, together. */
+struct metrics_partner {
+	uint64_t requests[N_OUTCOMES]; /* that are over */
+	uint64_t from_client, to_client, rate_limited;
+	double last; /* Unix time of the begin of the one that began last; 0: none */
+};
+
+/* Adds one worker's counts to each of the `n` partners, whose names are sorted by strcmp().  From
+ * any thread. */
+void metrics_add_partners(const struct metrics *metrics, const char *const *names, size_t n,
+	struct metrics_partner *partners);
+
+/* Exchanges of one worker, and the bytes that went to clients, by the cache's part in them. */
+void metrics_add_cache(const struct metrics *metrics, uint64_t results[N_CACHE_RESULTS],
+	uint64_t bytes[N_CACHE_RESULTS]);
 
 /* The page for /metrics: sums over workers, in Prometheus text format 0.0.4.  From any thread; a
  * `resolvers` entry may be NULL.  malloc()ed, the caller frees; *length without NUL. NULL: no

@@ -10,7 +10,7 @@
 
 #include "daemon/admin/metrics.h"
 
-#define REASONS (REASON_LOOP + 1)
+#define REASONS N_REASONS
 #define CODES 6    /* classes of status: 0 none, 1 to 5 */
 #define BUCKETS 17 /* the last one is +Inf */
 
@@ -32,6 +32,7 @@ struct partner {
 	_Atomic uint64_t requests[N_OUTCOMES][CODES];
 	_Atomic uint64_t from_client, to_client;
 	_Atomic uint64_t rate_limited;
+	_Atomic uint64_t last; /* Unix time in milliseconds of the last one's begin; 0: none */
 	char name[];
 };
 
@@ -46,5 +47,6 @@ struct metrics {
 	_Atomic uint64_t clients, tunnels, origins; /* two's complement */
 	_Atomic uint64_t denied[REASONS];
 	_Atomic uint64_t endings[N_ENDINGS];
+	_Atomic uint64_t cache[N_CACHE_RESULTS], cache_bytes[N_CACHE_RESULTS];
 	struct histogram total, first_byte, connect, dns;
 };

@@ -4,6 +4,7 @@
  * read.
  */
 #include "daemon/admin/metrics_parts.h"
+#include "daemon/admin/metrics_text.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -26,44 +27,18 @@ struct page {
 	size_t n_workers;
 };
 
-static void print_family(FILE *out, const char *name, const char *type, const char *help)
-{
-	fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
-}
-
 static void print_value(
 	FILE *out, const char *name, const char *type, const char *help, uint64_t value)
 {
-	print_family(out, name, type, help);
+	metrics_text_family(out, name, type, help);
 	fprintf(out, "%s %llu\n", name, (unsigned long long)value);
 }
 
 static void print_seconds(
 	FILE *out, const char *name, const char *type, const char *help, double value)
 {
-	print_family(out, name, type, help);
+	metrics_text_family(out, name, type, help);
 	fprintf(out, "%s %.3f\n", name, isfinite(value) ? value : 0);
-}
-
-/* A label's value.  A byte that is not ASCII is the character of that number, as in the
- * access log, because the page must be UTF-8 whatever a name is. */
-static void print_label(FILE *out, const char *value)
-{
-	for (; *value; value++) {
-		unsigned char byte = (unsigned char)*value;
-
-		if (byte == '\n') {
-			fputs("\\n", out);
-		} else if (byte == '"' || byte == '\\') {
-			fputc('\\', out);
-			fputc(byte, out);
-		} else if (byte < 0x80) {
-			fputc(byte, out);
-		} else {
-			fputc(0xc0 | byte >> 6, out);
-			fputc(0x80 | (byte & 0x3f), out);
-		}
-	}
 }
 
 /* What every worker counts at `offset` in its struct, together. */
@@ -99,20 +74,21 @@ static void print_connections(const struct page *page)
 	for (size_t i = 0; i < COUNT_OF(numbers); i++) {
 		uint64_t sum = sum_at(page, numbers[i].offset);
 
-		print_family(page->out, numbers[i].name, numbers[i].type, numbers[i].help);
+		metrics_text_family(page->out, numbers[i].name, numbers[i].type, numbers[i].help);
 		fprintf(page->out, "%s %lld\n", numbers[i].name, (long long)sum);
 	}
 }
 
 static void print_outcomes(const struct page *page)
 {
-	print_family(page->out, "egret_denied_total", "counter", "Requests denied, by reason.");
+	metrics_text_family(
+		page->out, "egret_denied_total", "counter", "Requests denied, by reason.");
 	for (size_t i = 0; i < REASONS; i++)
 		fprintf(page->out, "egret_denied_total{reason=\"%s\"} %llu\n",
 			reason_name((enum reason)i),
 			(unsigned long long)sum_at(
 				page, offsetof(struct metrics, denied) + i * sizeof(uint64_t)));
-	print_family(page->out, "egret_endings_total", "counter",
+	metrics_text_family(page->out, "egret_endings_total", "counter",
 		"Exchanges and tunnels that are over, by how they ended.");
 	for (size_t i = 0; i < N_ENDINGS; i++)
 		fprintf(page->out, "egret_endings_total{end=\"%s\"} %llu\n",
@@ -121,12 +97,59 @@ static void print_outcomes(const struct page *page)
 				page, offsetof(struct metrics, endings) + i * sizeof(uint64_t)));
 }
 
+static void print_cache_results(const struct page *page)
+{
+	static const struct {
+		const char *name, *help;
+		size_t offset;
+	} families[] = {
+		{"egret_cache_requests_total",
+			"Requests to partners that are cached, by what the cache did.",
+			offsetof(struct metrics, cache)},
+		{"egret_cache_bytes_total", "Bytes of bodies to clients of these requests.",
+			offsetof(struct metrics, cache_bytes)},
+	};
+
+	for (size_t f = 0; f < COUNT_OF(families); f++) {
+		metrics_text_family(page->out, families[f].name, "counter", families[f].help);
+		for (size_t i = CACHE_RESULT_NONE + 1; i < N_CACHE_RESULTS; i++)
+			fprintf(page->out, "%s{result=\"%s\"} %llu\n", families[f].name,
+				cache_result_name((enum cache_result)i),
+				(unsigned long long)sum_at(
+					page, families[f].offset + i * sizeof(uint64_t)));
+	}
+}
+
+static void print_cache(FILE *out, const struct store_counts *c)
+{
+	print_value(out, "egret_cache_objects", "gauge", "Responses stored now.", c->objects);
+	print_value(out, "egret_cache_bytes", "gauge", "Bytes of segments in use.", c->bytes);
+	print_value(out, "egret_cache_size_bytes", "gauge", "[cache] size.", c->size);
+	print_value(out, "egret_cache_disk", "gauge",
+		"1: on disk.  0: in memory, as configured or after an error.", c->disk);
+	print_value(out, "egret_cache_loading", "gauge",
+		"1: what is on disk is still being found again.", c->loading);
+	print_value(out, "egret_cache_stored_total", "counter", "Responses stored.", c->stored);
+	print_value(out, "egret_cache_evicted_total", "counter",
+		"Responses that left to make room.", c->evicted);
+	print_value(out, "egret_cache_removed_total", "counter",
+		"Responses invalidated, replaced or purged.", c->removed);
+	print_value(out, "egret_cache_carried_total", "counter",
+		"Responses kept when their segment was reclaimed.", c->carried);
+	print_value(out, "egret_cache_refused_total", "counter", "Responses that found no room.",
+		c->refused);
+	print_value(out, "egret_cache_corrupt_total", "counter",
+		"Records that were not what had been written, and are gone.", c->corrupt);
+	print_value(out, "egret_cache_disk_errors_total", "counter", "Failed reads and writes.",
+		c->disk_errors);
+}
+
 static void print_histogram(
 	const struct page *page, const char *name, const char *help, size_t offset)
 {
 	uint64_t count = 0, sum = sum_at(page, offset + offsetof(struct histogram, sum));
 
-	print_family(page->out, name, "histogram", help);
+	metrics_text_family(page->out, name, "histogram", help);
 	for (size_t i = 0; i < BUCKETS; i++) {
 		count += sum_at(
 			page, offset + offsetof(struct histogram, buckets) + i * sizeof(uint64_t));
@@ -202,7 +225,7 @@ static void print_requests(FILE *out, struct partner *const *same, size_t n)
 		if (sum == 0)
 			continue;
 		fputs("egret_requests_total{partner=\"", out);
-		print_label(out, same[0]->name);
+		metrics_text_label(out, same[0]->name);
 		fprintf(out, "\",verdict=\"%s\",code=\"%s\"} %llu\n",
 			outcome_name((enum outcome)(i / CODES)), code_names[i % CODES],
 			(unsigned long long)sum);
@@ -212,7 +235,7 @@ static void print_requests(FILE *out, struct partner *const *same, size_t n)
 static void print_direction(FILE *out, const char *direction, const char *partner, uint64_t sum)
 {
 	fprintf(out, "egret_bytes_total{direction=\"%s\",partner=\"", direction);
-	print_label(out, partner);
+	metrics_text_label(out, partner);
 	fprintf(out, "\"} %llu\n", (unsigned long long)sum);
 }
 
@@ -227,7 +250,7 @@ static void print_bytes(FILE *out, struct partner *const *same, size_t n)
 static void print_rate_limited(FILE *out, struct partner *const *same, size_t n)
 {
 	fputs("egret_rate_limited_total{partner=\"", out);
-	print_label(out, same[0]->name);
+	metrics_text_label(out, same[0]->name);
 	fprintf(out, "\"} %llu\n",
 		(unsigned long long)sum_partners(same, n, offsetof(struct partner, rate_limited)));
 }
@@ -247,13 +270,13 @@ static void each_partner(FILE *out, const struct partners *partners,
 
 static void print_partners(FILE *out, const struct partners *partners)
 {
-	print_family(out, "egret_requests_total", "counter",
+	metrics_text_family(out, "egret_requests_total", "counter",
 		"Requests and CONNECTs that are over, by partner, verdict and class of status.");
 	each_partner(out, partners, print_requests);
-	print_family(out, "egret_bytes_total", "counter",
+	metrics_text_family(out, "egret_bytes_total", "counter",
 		"Bytes of bodies and tunnels, by partner and direction.");
 	each_partner(out, partners, print_bytes);
-	print_family(out, "egret_rate_limited_total", "counter",
+	metrics_text_family(out, "egret_rate_limited_total", "counter",
 		"Requests answered 429 because the partner's rate was used up.");
 	each_partner(out, partners, print_rate_limited);
 }
@@ -292,7 +315,8 @@ static void print_dns(FILE *out, const struct resolver_counts *const *resolvers,
 	print_value(out, "egret_dns_lookups_total", "counter", "Look-ups of names.", sum.asked);
 	print_value(out, "egret_dns_cache_hits_total", "counter",
 		"Look-ups answered from the cache.", sum.cache_hits);
-	print_family(out, "egret_dns_answers_total", "counter", "Answers to look-ups, by result.");
+	metrics_text_family(
+		out, "egret_dns_answers_total", "counter", "Answers to look-ups, by result.");
 	for (size_t i = 0; i < COUNT_OF(answers); i++)
 		fprintf(out, "egret_dns_answers_total{result=\"%s\"} %llu\n",
 			resolver_status_name(answers[i].status), (unsigned long long)answers[i].n);
@@ -304,12 +328,12 @@ static void print_facts(FILE *out, const struct metrics_facts *facts)
 {
 	print_value(out, "egret_policy_generation", "gauge",
 		"Number of the policy generation in force.", facts->generation);
-	print_family(out, "egret_policy_info", "gauge",
+	metrics_text_family(out, "egret_policy_info", "gauge",
 		"SHA-256 of the files that the generation in force was made from.");
 	fputs("egret_policy_info{digest=\"", out);
-	print_label(out, facts->digest ? facts->digest : "");
+	metrics_text_label(out, facts->digest ? facts->digest : "");
 	fputs("\"} 1\n", out);
-	print_family(out, "egret_reloads_total", "counter", "Reloads, by result.");
+	metrics_text_family(out, "egret_reloads_total", "counter", "Reloads, by result.");
 	fprintf(out, "egret_reloads_total{result=\"success\"} %llu\n",
 		(unsigned long long)facts->reloads_ok);
 	fprintf(out, "egret_reloads_total{result=\"failure\"} %llu\n",
@@ -320,14 +344,11 @@ static void print_facts(FILE *out, const struct metrics_facts *facts)
 		facts->start_time);
 	print_value(out, "egret_proxy_restarts_total", "counter",
 		"Times that the gate started the proxy again.", facts->restarts);
-	print_value(out, "egret_nat_repairs_total", "counter",
-		"Times that the kernel's table was changed by somebody else and put right.",
-		facts->nat_repairs);
 	print_value(out, "egret_client_connections_limit", "gauge", "max-connections.",
 		facts->max_connections);
 	print_value(out, "egret_access_log_lines_lost_total", "counter",
 		"Access log lines that their target did not take.", facts->access_lost);
-	print_family(out, "egret_build_info", "gauge", "The version of egretd.");
+	metrics_text_family(out, "egret_build_info", "gauge", "The version of egretd.");
 	fprintf(out, "egret_build_info{version=\"%s\"} 1\n", EGRET_VERSION);
 }
 
@@ -346,8 +367,11 @@ char *metrics_print(struct metrics *const *workers, const struct resolver_counts
 	print_partners(page.out, &partners);
 	print_connections(&page);
 	print_outcomes(&page);
+	print_cache_results(&page);
 	print_histograms(&page);
 	print_dns(page.out, resolvers, n_workers);
+	if (facts->cache)
+		print_cache(page.out, facts->cache);
 	print_facts(page.out, facts);
 	if ((ferror(page.out) | fclose(page.out)) != 0) {
 		free(text);

@@ -1,7 +1,7 @@
 /*
  * bytes.h - classes of bytes in HTTP/1 messages, and runs of them.
  *
- * Private to http/.  Each skip returns the first byte in [at, end) that is not of
+ * Private to http/ and cache/.  Each skip returns the first byte in [at, end) that is not of
  * its class, or `end`.
  */
 #pragma once

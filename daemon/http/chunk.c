@@ -173,6 +173,12 @@ static enum chunk_result take_data(struct chunk *chunk, struct text *in, struct 
 	return CHUNK_DATA;
 }
 
+static void keep_trailer(struct chunk *chunk, char byte)
+{
+	if (chunk->trailers && chunk->state >= TRAILER && chunk->n_trailers < CHUNK_TRAILER_MAX)
+		chunk->trailers[chunk->n_trailers++] = byte;
+}
+
 enum chunk_result chunk_next(struct chunk *chunk, struct text *in, struct text *data)
 {
 	for (;;) {
@@ -184,6 +190,7 @@ enum chunk_result chunk_next(struct chunk *chunk, struct text *in, struct text *
 			return CHUNK_MORE;
 		if (chunk->state == DATA)
 			return take_data(chunk, in, data);
+		keep_trailer(chunk, *in->at);
 		chunk->state = step(chunk, *in->at);
 		in->at++;
 		in->length--;

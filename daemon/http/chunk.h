@@ -2,7 +2,7 @@
  * chunk.h - the chunked transfer coding (RFC 9112 7.1).
  *
  * A decoder that keeps its place between reads and holds no bytes.  Extensions are checked
- * and dropped; trailers are checked, bounded and dropped.
+ * and dropped; trailers are checked, bounded, and dropped where nobody wants them.
  */
 #pragma once
 
@@ -19,6 +19,10 @@ struct chunk {
 	int state;      /* private, with `count` */
 	uint32_t count; /* bytes seen of this line, or of the trailers */
 	uint64_t left;  /* data bytes left in this chunk */
+	/* Where the trailer lines go, with the empty one: CHUNK_TRAILER_MAX bytes of the caller's.
+	 * NULL, as chunk_init() leaves it: nowhere. */
+	char *trailers;
+	uint32_t n_trailers; /* bytes there; all of them with CHUNK_END */
 };
 
 enum chunk_result {

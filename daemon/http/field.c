@@ -1,8 +1,8 @@
 /*
  * field.c - field names that the proxy knows, and values made of simple parts.
  *
- * A name is found by its length first: no two lengths have more than two known names, so one
- * or two comparisons decide.
+ * A name is found by its length first: few known names share one, and almost all of those differ
+ * in their first byte.
  */
 #include "daemon/http/field.h"
 
@@ -14,20 +14,34 @@ struct known {
 	enum field_id id;
 };
 
-static const struct known by_length[][2] = {
+#define SAME_LENGTH 6 /* most known names of one length */
+
+static const struct known by_length[][SAME_LENGTH] = {
 	[2] = {{"te", FIELD_TE}},
-	[3] = {{"via", FIELD_VIA}},
-	[4] = {{"host", FIELD_HOST}, {"date", FIELD_DATE}},
-	[6] = {{"expect", FIELD_EXPECT}},
-	[7] = {{"trailer", FIELD_TRAILER}, {"upgrade", FIELD_UPGRADE}},
+	[3] = {{"via", FIELD_VIA}, {"age", FIELD_AGE}},
+	[4] = {{"host", FIELD_HOST}, {"date", FIELD_DATE}, {"etag", FIELD_ETAG},
+		{"vary", FIELD_VARY}},
+	[5] = {{"range", FIELD_RANGE}},
+	[6] = {{"expect", FIELD_EXPECT}, {"pragma", FIELD_PRAGMA}},
+	[7] = {{"trailer", FIELD_TRAILER}, {"upgrade", FIELD_UPGRADE}, {"expires", FIELD_EXPIRES}},
+	[8] = {{"if-match", FIELD_IF_MATCH}, {"if-range", FIELD_IF_RANGE},
+		{"location", FIELD_LOCATION}},
+	[9] = {{"cache-tag", FIELD_CACHE_TAG}},
 	[10] = {{"connection", FIELD_CONNECTION}, {"keep-alive", FIELD_KEEP_ALIVE}},
-	[12] = {{"max-forwards", FIELD_MAX_FORWARDS}},
-	[13] = {{"cache-control", FIELD_CACHE_CONTROL}},
+	[12] = {{"max-forwards", FIELD_MAX_FORWARDS}, {"cache-status", FIELD_CACHE_STATUS},
+		{"content-type", FIELD_CONTENT_TYPE}},
+	[13] = {{"cache-control", FIELD_CACHE_CONTROL}, {"last-modified", FIELD_LAST_MODIFIED},
+		{"authorization", FIELD_AUTHORIZATION}, {"if-none-match", FIELD_IF_NONE_MATCH},
+		{"content-range", FIELD_CONTENT_RANGE}, {"surrogate-key", FIELD_SURROGATE_KEY}},
 	[14] = {{"content-length", FIELD_CONTENT_LENGTH}},
-	[16] = {{"proxy-connection", FIELD_PROXY_CONNECTION}},
-	[17] = {{"transfer-encoding", FIELD_TRANSFER_ENCODING}},
+	[16] = {{"proxy-connection", FIELD_PROXY_CONNECTION},
+		{"content-location", FIELD_CONTENT_LOCATION}},
+	[17] = {{"transfer-encoding", FIELD_TRANSFER_ENCODING},
+		{"if-modified-since", FIELD_IF_MODIFIED_SINCE},
+		{"cdn-cache-control", FIELD_CDN_CACHE_CONTROL}},
 	[18] = {{"proxy-authenticate", FIELD_PROXY_AUTHENTICATE}},
-	[19] = {{"proxy-authorization", FIELD_PROXY_AUTHORIZATION}},
+	[19] = {{"proxy-authorization", FIELD_PROXY_AUTHORIZATION},
+		{"if-unmodified-since", FIELD_IF_UNMODIFIED_SINCE}},
 	[25] = {{"proxy-authentication-info", FIELD_PROXY_AUTHENTICATION_INFO}},
 };
 
@@ -46,7 +60,7 @@ enum field_id field_id_of(struct text name)
 	if (name.length >= COUNT_OF(by_length))
 		return FIELD_OTHER;
 	const struct known *known = by_length[name.length];
-	for (int i = 0; i < 2 && known[i].name; i++)
+	for (int i = 0; i < SAME_LENGTH && known[i].name; i++)
 		if (is_called(name, known[i].name))
 			return known[i].id;
 	return FIELD_OTHER;
@@ -65,6 +79,20 @@ bool field_is_hop(enum field_id id)
 	case FIELD_TRAILER:
 	case FIELD_TRANSFER_ENCODING:
 	case FIELD_UPGRADE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool field_is_for_every_hop(enum field_id id)
+{
+	switch (id) {
+	case FIELD_CONTENT_LENGTH:
+	case FIELD_EXPECT:
+	case FIELD_HOST:
+	case FIELD_MAX_FORWARDS:
+	case FIELD_VIA:
 		return true;
 	default:
 		return false;
@@ -101,6 +129,39 @@ bool list_has(struct text list, struct text token)
 		if (text_equal_nocase(element, token))
 			return true;
 	return false;
+}
+
+bool list_has_all(struct text list, struct text wanted)
+{
+	struct text element;
+	size_t n = 0;
+	for (; list_next(&wanted, &element); n++)
+		if (element.length == 0 || !list_has(list, element))
+			return false;
+	return n > 0;
+}
+
+/* name [ "/" version ] */
+static bool is_carried(struct text protocol)
+{
+	const char *end = protocol.at + protocol.length;
+	const char *stop = bytes_skip(protocol.at, end, BYTE_TOKEN);
+	struct text name = bytes_span(protocol.at, stop);
+	if (name.length == 0 || text_equal_nocase(name, TEXT("h2c")) ||
+		text_equal_nocase(name, TEXT("HTTP")))
+		return false;
+	if (stop == end)
+		return true;
+	return *stop++ == '/' && stop < end && bytes_skip(stop, end, BYTE_TOKEN) == end;
+}
+
+bool protocols_are_carried(struct text list)
+{
+	struct text protocol;
+	while (list_next(&list, &protocol))
+		if (!is_carried(protocol))
+			return false;
+	return true;
 }
 
 int64_t field_number(struct text text)

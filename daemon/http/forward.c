@@ -99,6 +99,15 @@ static void put_request_field(
 	}
 }
 
+static void put_upgrade(struct writer *w, struct text protocols)
+{
+	if (protocols.length == 0)
+		return;
+	PUT(w, "Connection: Upgrade\r\nUpgrade: ");
+	put_text(w, protocols);
+	PUT(w, "\r\n");
+}
+
 static void put_host(struct writer *w, const struct uri *uri)
 {
 	PUT(w, "Host: ");
@@ -124,7 +133,44 @@ size_t forward_request(
 		put_number_field(&w, "Content-Length", (int64_t)request->body_length);
 	else if (request->body == BODY_CHUNKED)
 		PUT(&w, "Transfer-Encoding: chunked\r\n");
+	if (request->trailers && request->upgrade.length == 0)
+		PUT(&w, "Connection: TE\r\nTE: trailers\r\n");
+	put_upgrade(&w, request->upgrade);
 	put_via(&w, request->minor, name);
+	return finish(&w, out);
+}
+
+static bool is_condition(enum field_id id)
+{
+	return id == FIELD_IF_MATCH || id == FIELD_IF_NONE_MATCH || id == FIELD_IF_RANGE ||
+	       id == FIELD_IF_MODIFIED_SINCE || id == FIELD_IF_UNMODIFIED_SINCE ||
+	       id == FIELD_RANGE;
+}
+
+static void put_line(struct writer *w, const char *name, struct text value)
+{
+	put(w, name, strlen(name));
+	PUT(w, ": ");
+	put_text(w, value);
+	PUT(w, "\r\n");
+}
+
+size_t forward_conditions(char *out, size_t size, const struct head *request,
+	const struct forward_conditions *conditions)
+{
+	struct writer w = {out, out + size, false};
+
+	put_text(&w, request->method);
+	PUT(&w, " ");
+	put_text(&w, request->target);
+	PUT(&w, " HTTP/1.1\r\n");
+	for (size_t i = 0; i < request->n_fields; i++)
+		if (!is_condition(request->fields[i].id) && !request->fields[i].hop)
+			put_field(&w, &request->fields[i]);
+	if (conditions->etag.length)
+		put_line(&w, "If-None-Match", conditions->etag);
+	if (conditions->last_modified.length)
+		put_line(&w, "If-Modified-Since", conditions->last_modified);
 	return finish(&w, out);
 }
 
@@ -165,7 +211,8 @@ static void put_framing(struct writer *w, const struct head *response, bool keep
 }
 
 size_t forward_response(char *out, size_t size, const struct head *response, bool keep_alive,
-	int client_minor, enum framing framing, struct text name, struct text date)
+	int client_minor, enum framing framing, struct text name, struct text date,
+	struct text lines)
 {
 	struct writer w = {out, out + size, false};
 	bool dated = response->status < 200;
@@ -173,9 +220,11 @@ size_t forward_response(char *out, size_t size, const struct head *response, boo
 	put_status_line(&w, response);
 	for (size_t i = 0; i < response->n_fields; i++) {
 		const struct field *field = &response->fields[i];
+		if ((field->hop && !(field->id == FIELD_TRAILER && framing == FRAMING_TRAILERS)) ||
+			field->id == FIELD_CONTENT_LENGTH)
+			continue;
 		dated |= field->id == FIELD_DATE;
-		if (!field->hop && field->id != FIELD_CONTENT_LENGTH)
-			put_field(&w, field);
+		put_field(&w, field);
 	}
 	if (!dated) {
 		PUT(&w, "Date: ");
@@ -183,8 +232,50 @@ size_t forward_response(char *out, size_t size, const struct head *response, boo
 		PUT(&w, "\r\n");
 	}
 	put_framing(&w, response, keep_alive, client_minor, framing);
+	put_upgrade(&w, response->upgrade);
 	put_via(&w, response->minor, name);
+	put_text(&w, lines);
 	return finish(&w, out);
+}
+
+static bool may_be_trailer(struct text name)
+{
+	static const struct text content = TEXT("content-"),
+				 no[] = {TEXT("alt-svc"), TEXT("authentication-info"),
+					 TEXT("cookie"), TEXT("forwarded"), TEXT("retry-after"),
+					 TEXT("set-cookie"), TEXT("set-cookie2"), TEXT("warning"),
+					 TEXT("www-authenticate")};
+
+	if (field_id_of(name) != FIELD_OTHER)
+		return false;
+	if (name.length >= content.length &&
+		text_equal_nocase((struct text){name.at, content.length}, content))
+		return text_equal_nocase(name, TEXT("content-digest"));
+	for (size_t i = 0; i < COUNT_OF(no); i++)
+		if (text_equal_nocase(name, no[i]))
+			return false;
+	return true;
+}
+
+size_t forward_trailers(char *out, struct text trailers)
+{
+	struct writer w = {out, out + trailers.length, false};
+	const char *at = trailers.at, *end = at + trailers.length, *colon;
+
+	while (at < end && (colon = memchr(at, ':', (size_t)(end - at))) != NULL) {
+		const char *stop = bytes_skip_value(colon, end);
+		const char *value = bytes_skip_space(colon + 1, stop), *last = stop;
+		struct field field = {.name = bytes_span(at, colon)};
+
+		while (last > value && (last[-1] == ' ' || last[-1] == '\t'))
+			last--;
+		field.value = bytes_span(value, last);
+		if (may_be_trailer(field.name))
+			put_field(&w, &field);
+		at = stop + 2;
+	}
+	CHECK(!w.full);
+	return (size_t)(w.at - out);
 }
 
 /* Behind a comment, which may hold comments and escapes (RFC 9110 5.6.5). */

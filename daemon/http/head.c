@@ -27,6 +27,7 @@ struct parse {
 	bool expect;
 	bool close, persist; /* what Connection says */
 	size_t n_options;    /* what else it names */
+	struct text asked;   /* the protocols, of a response */
 	struct text options[OPTIONS_MAX];
 };
 
@@ -221,16 +222,6 @@ static enum head_result connection_means(struct parse *p, struct text list)
 	return HEAD_DONE;
 }
 
-/* Old clients of HTTP/1.0 proxies ask for persistence here; for all others the field means nothing.
- */
-static void proxy_connection_means(struct parse *p, struct text list)
-{
-	if (!p->request || p->head->minor != 0)
-		return;
-	p->close |= list_has(list, TEXT("close"));
-	p->persist |= list_has(list, TEXT("keep-alive"));
-}
-
 static enum head_result content_length_means(struct parse *p, struct text value)
 {
 	if (p->head->content_length >= 0)
@@ -241,7 +232,7 @@ static enum head_result content_length_means(struct parse *p, struct text value)
 	return HEAD_DONE;
 }
 
-/* Names of codings with "chunked" as the last and nowhere else: understood, not implemented. */
+/* Names of codings with "chunked" as the last and nowhere else: understood, but refused. */
 static bool ends_in_chunked(struct text codings)
 {
 	struct text coding;
@@ -314,9 +305,6 @@ static enum head_result field_means(struct parse *p, const struct field *field)
 	switch (field->id) {
 	case FIELD_CONNECTION:
 		return connection_means(p, field->value);
-	case FIELD_PROXY_CONNECTION:
-		proxy_connection_means(p, field->value);
-		return HEAD_DONE;
 	case FIELD_CONTENT_LENGTH:
 		if (has_tab_beside(field->value))
 			return bad(p, 400, "Content-Length: a tab beside the number");
@@ -327,6 +315,9 @@ static enum head_result field_means(struct parse *p, const struct field *field)
 		return transfer_encoding_means(p, field->value);
 	case FIELD_HOST:
 		return p->request ? host_means(p, field->value) : HEAD_DONE;
+	case FIELD_TE:
+		p->head->trailers |= p->request && list_has(field->value, TEXT("trailers"));
+		return HEAD_DONE;
 	case FIELD_EXPECT:
 		return p->request ? expect_means(p, field->value) : HEAD_DONE;
 	case FIELD_MAX_FORWARDS:
@@ -391,7 +382,7 @@ static void mark_named_fields(struct parse *p)
 		return;
 	for (size_t i = 0; i < p->head->n_fields; i++) {
 		struct field *field = &p->head->fields[i];
-		if (field->id == FIELD_OTHER && is_option(p, field->name))
+		if (!field_is_for_every_hop(field->id) && is_option(p, field->name))
 			field->hop = true;
 	}
 }
@@ -404,6 +395,24 @@ static enum head_result framing_is_clear(struct parse *p)
 	if (p->chunked && p->head->minor == 0)
 		return bad(p, 400, "Transfer-Encoding: HTTP/1.0 has none");
 	return HEAD_DONE;
+}
+
+/* Connection has to name it (RFC 9110 7.8), and one line is all that anybody sends. */
+static struct text upgrade_of(const struct parse *p)
+{
+	const struct field *upgrade = NULL;
+	struct text none = {NULL, 0};
+
+	if (p->head->minor == 0 || !is_option(p, TEXT("upgrade")))
+		return none;
+	for (size_t i = 0; i < p->head->n_fields; i++) {
+		if (p->head->fields[i].id != FIELD_UPGRADE)
+			continue;
+		if (upgrade)
+			return none;
+		upgrade = &p->head->fields[i];
+	}
+	return upgrade && protocols_are_carried(upgrade->value) ? upgrade->value : none;
 }
 
 static void take_body(struct parse *p, enum body without)
@@ -421,10 +430,15 @@ static enum head_result request_is(struct parse *p)
 		return bad(p, 400, "Host: HTTP/1.1 wants it");
 	if (head->method_id == METHOD_CONNECT && (p->chunked || head->content_length > 0))
 		return bad(p, 400, "CONNECT: want no body");
+	if (head->method_id == METHOD_TRACE && (p->chunked || head->content_length > 0))
+		return bad(p, 400, "TRACE: want no body");
 	if (head->method_id != METHOD_CONNECT)
 		take_body(p, BODY_NONE);
+	head->trailers &= head->minor == 1;
 	head->expect_continue = p->expect && head->minor == 1 &&
 				(head->body == BODY_CHUNKED || head->body_length > 0);
+	if (head->method_id == METHOD_GET && head->body != BODY_CHUNKED && head->body_length == 0)
+		head->upgrade = upgrade_of(p);
 	return HEAD_DONE;
 }
 
@@ -433,8 +447,10 @@ static enum head_result response_is(struct parse *p, enum method request)
 	struct head *head = p->head;
 	bool claims_body = p->chunked || head->content_length > 0;
 
-	if (head->status == 101)
-		return bad(p, 502, "101: nobody asked for an Upgrade");
+	if (head->status == 101 || head->status == 426)
+		head->upgrade = upgrade_of(p);
+	if (head->status == 101 && !list_has_all(p->asked, head->upgrade))
+		return bad(p, 502, "101: nobody asked for this Upgrade");
 	if (head->status < 200 && claims_body)
 		return bad(p, 502, "1xx: want no body");
 	if (head->status < 200 || head->status == 204 ||
@@ -492,5 +508,6 @@ enum head_result head_response(struct text in, const struct head_limits *limits,
 	p.limits = limits;
 	p.head = head;
 	p.error = error;
+	p.asked = head->upgrade;
 	return parse(&p, in, request);
 }

@@ -14,22 +14,43 @@
 
 enum field_id { /* the fields the proxy itself reads or rewrites; FIELD_OTHER: all the rest */
 	FIELD_OTHER,
+	FIELD_AGE,
+	FIELD_AUTHORIZATION,
 	FIELD_CACHE_CONTROL,
+	FIELD_CACHE_STATUS,
+	FIELD_CACHE_TAG,
+	FIELD_CDN_CACHE_CONTROL,
 	FIELD_CONNECTION,
 	FIELD_CONTENT_LENGTH,
+	FIELD_CONTENT_LOCATION,
+	FIELD_CONTENT_RANGE,
+	FIELD_CONTENT_TYPE,
 	FIELD_DATE,
+	FIELD_ETAG,
 	FIELD_EXPECT,
+	FIELD_EXPIRES,
 	FIELD_HOST,
+	FIELD_IF_MATCH,
+	FIELD_IF_MODIFIED_SINCE,
+	FIELD_IF_NONE_MATCH,
+	FIELD_IF_RANGE,
+	FIELD_IF_UNMODIFIED_SINCE,
 	FIELD_KEEP_ALIVE,
+	FIELD_LAST_MODIFIED,
+	FIELD_LOCATION,
 	FIELD_MAX_FORWARDS,
+	FIELD_PRAGMA,
 	FIELD_PROXY_AUTHENTICATE,
 	FIELD_PROXY_AUTHORIZATION,
 	FIELD_PROXY_AUTHENTICATION_INFO,
 	FIELD_PROXY_CONNECTION,
+	FIELD_RANGE,
+	FIELD_SURROGATE_KEY,
 	FIELD_TE,
 	FIELD_TRAILER,
 	FIELD_TRANSFER_ENCODING,
 	FIELD_UPGRADE,
+	FIELD_VARY,
 	FIELD_VIA,
 };
 
@@ -37,8 +58,8 @@ struct field {
 	struct text name;
 	struct text value; /* without surrounding white space */
 	enum field_id id;
-	/* Hop-by-hop: by name, or listed in Connection (RFC 9110 7.6.1).  Listing takes away only
-	 * FIELD_OTHER: nobody hides Host or Via from the next hop. */
+	/* Hop-by-hop: by name, or listed in Connection (RFC 9110 7.6.1).  Listing does not take
+	 * away what every hop needs: nobody hides Host or Via from the next one. */
 	bool hop;
 };
 
@@ -70,7 +91,7 @@ struct head {
 	enum method method_id;
 	struct text target;
 
-	int status; /* response, 100-599 without 101 */
+	int status; /* response, 100-599 */
 	struct text phrase;
 
 	struct field *fields; /* the caller's array */
@@ -84,9 +105,13 @@ struct head {
 	/* What this message says of its connection (RFC 9112 9.3); of a response also that its end
 	 * is known, so that the connection can carry another. */
 	bool keep_alive;
+	bool trailers; /* request, HTTP/1.1: TE says that they are wanted (RFC 9110 10.1.4) */
 	bool expect_continue; /* request with a body, HTTP/1.1 (RFC 9110 10.1.1) */
 	int64_t max_forwards; /* TRACE, OPTIONS: 0 is for us to answer (RFC 9110 7.6.2); -1: none */
 	struct text host;     /* request: the Host field's value; length 0 when there is none */
+	/* The protocols that a request asks to switch to, or that a 101 switches to and a 426 wants
+	 * (RFC 9110 7.8); length 0: none, or none that egret carries. */
+	struct text upgrade;
 };
 
 #define METHOD_MAX 64 /* bytes in a method; a longer one is 501 */
@@ -116,15 +141,17 @@ enum head_result head_find(struct text in, bool request, size_t *seen,
 /*
  * Parse a complete head; bytes behind it are left alone.  HEAD_MORE says that it is not complete,
  * never where head_find() said HEAD_DONE.  `head->fields` must point to an array of limits->fields,
- * the rest is filled in.  Refused, beyond what RFC 9112 demands:
+ * and a response's `head->upgrade` must say what its request asked for; the rest is filled in.
+ * Refused, beyond what RFC 9112 demands:
  *   - bare LF, bare CR, folded lines, white space other than the one SP in a start line;
  *   - Content-Length more than once, even when all agree, as a list, or with leading zeros;
  *   - Transfer-Encoding other than "chunked" alone, with Content-Length, or in HTTP/1.0;
  *   - tabs beside the values of these two;
  *   - versions other than 1.0 and 1.1; Host more than once in 1.0 too;
- *   - CONNECT with a body; 101, for nobody asked for an Upgrade; a body in 1xx.
+ *   - CONNECT and TRACE with a body; a 101 to other protocols than were asked for; a body in 1xx.
  * head_response() needs to know the request: no body after HEAD, nor after CONNECT's 2xx (RFC
- * 9112 6.3).
+ * 9112 6.3).  An Upgrade counts in a GET of HTTP/1.1 without a body, and not to h2c: what goes
+ * through that are requests which nobody here would see.
  */
 enum head_result head_request(struct text in, const struct head_limits *limits, struct head *head,
 	struct head_error *error);

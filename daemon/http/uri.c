@@ -126,6 +126,37 @@ int uri_parse(const struct head *request, struct uri *uri, struct head_error *er
 	return failed ? failed : take_path(request, path, end, uri, error);
 }
 
+static bool is_same_place(const struct uri *a, const struct uri *b)
+{
+	return a->port == b->port && a->is_address == b->is_address &&
+	       a->host_length == b->host_length && memcmp(a->host, b->host, a->host_length) == 0;
+}
+
+int uri_parse_captured(const struct head *request, struct uri *uri, struct head_error *error)
+{
+	struct text target = request->target;
+	struct uri absolute;
+	bool asterisk = request->method_id == METHOD_OPTIONS && text_equal(target, TEXT("*"));
+
+	if (request->method_id == METHOD_CONNECT)
+		return bad(error, "CONNECT: want it sent to a proxy, not to an origin");
+	if (request->host.length == 0)
+		return bad(error, "Host: want the name of the site");
+	*uri = (struct uri){.scheme = SCHEME_HTTP};
+	if (take_authority(request->host, uri, error))
+		return -1;
+	if (asterisk)
+		return take_path(request, target.at, target.at, uri, error);
+	if (target.length && target.at[0] == '/')
+		return take_path(request, target.at, target.at + target.length, uri, error);
+	if (uri_parse(request, &absolute, error))
+		return -1;
+	if (absolute.scheme != SCHEME_HTTP || !is_same_place(&absolute, uri))
+		return bad(error, "target: want /path, or http:// with what Host says");
+	*uri = absolute;
+	return 0;
+}
+
 /* ":port" without leading zeros; returns its length. */
 static size_t print_port(char out[6], uint16_t port)
 {

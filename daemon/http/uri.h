@@ -33,6 +33,11 @@ struct uri {
  * 9112 3.2.4).  0, or -1 with `error`. */
 int uri_parse(const struct head *request, struct uri *uri, struct head_error *error);
 
+/* The same for a request that was made to an origin and captured: Host names the target.
+ * Origin-form and, for OPTIONS, asterisk-form; absolute-form only when it agrees with Host (a proxy
+ * would go by the one, an origin by the other: RFC 9112 3.2.2).  CONNECT and https are refused. */
+int uri_parse_captured(const struct head *request, struct uri *uri, struct head_error *error);
+
 /* "host", "host:port" or "[v6]:port" as Host wants it (RFC 9110 7.2); returns its length, or 0 when
  * it does not fit. */
 size_t uri_host_field(const struct uri *uri, char *out, size_t size);

@@ -144,6 +144,10 @@ static void json(struct line *line, const struct record *record)
 	json_bool(line, record->tunnel);
 	LINE_PUT(line, ",\"pooled\":");
 	json_bool(line, record->pooled);
+	LINE_PUT(line, ",\"captured\":");
+	json_bool(line, record->captured);
+	LINE_PUT(line, ",\"cache\":");
+	json_word(line, record->cache ? cache_result_name(record->cache) : NULL);
 	LINE_PUT(line, ",\"end\":");
 	json_word(line, ending_name(record->ending));
 	LINE_PUT(line, ",\"detail\":");
@@ -167,7 +171,19 @@ static const char *squid_code(const struct record *record)
 		return aborted   ? "TCP_TUNNEL_ABORTED"
 		       : timeout ? "TCP_TUNNEL_TIMEDOUT"
 				 : "TCP_TUNNEL";
-	return aborted ? "TCP_MISS_ABORTED" : timeout ? "TCP_MISS_TIMEDOUT" : "TCP_MISS";
+	if (aborted || timeout)
+		return aborted ? "TCP_MISS_ABORTED" : "TCP_MISS_TIMEDOUT";
+	switch (record->cache) {
+	case CACHE_RESULT_HIT:
+	case CACHE_RESULT_SHARED:
+		return "TCP_HIT";
+	case CACHE_RESULT_STALE:
+		return "TCP_STALE_HIT";
+	case CACHE_RESULT_VALIDATED:
+		return "TCP_REFRESH_UNMODIFIED";
+	default:
+		return "TCP_MISS";
+	}
 }
 
 static void status_digits(struct line *line, int status)

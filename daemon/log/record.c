@@ -14,6 +14,18 @@ const char *ending_name(enum ending ending)
 	return names[ending];
 }
 
+const char *cache_result_name(enum cache_result result)
+{
+	static const char *const names[] = {
+#define X(name, text) [CACHE_RESULT_##name] = text,
+		CACHE_RESULTS(X)
+#undef X
+	};
+
+	CHECK(result < N_CACHE_RESULTS);
+	return names[result];
+}
+
 enum outcome record_outcome(const struct record *record)
 {
 	const struct verdict *verdict = &record->verdict;

@@ -112,6 +112,34 @@ int conn_send(struct conn *conn, struct buffer_pool *pool)
 	return 0;
 }
 
+ssize_t conn_send_with(struct conn *conn, struct buffer_pool *pool, struct text bytes)
+{
+	size_t held = buffer_held(conn->out);
+	struct iovec parts[] = {
+		{held ? conn->out->data + conn->out->start : NULL, held},
+		{(char *)bytes.at, bytes.length},
+	};
+	struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+	ssize_t n;
+
+	if (conn->blocked)
+		return -EAGAIN;
+	do
+		n = sendmsg(conn->fd, &message, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n < 0) {
+		conn->blocked = errno == EAGAIN;
+		return -errno;
+	}
+	if ((size_t)n < held) {
+		conn->out->start += (uint32_t)n;
+		return 0;
+	}
+	buffer_put(pool, conn->out);
+	conn->out = NULL;
+	return n - (ssize_t)held;
+}
+
 void conn_consume(struct conn *conn, struct buffer_pool *pool, size_t count)
 {
 	struct buffer *in = conn->in;

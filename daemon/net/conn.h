@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "base/check.h"
+#include "base/text.h"
 #include "daemon/net/buffer.h"
 
 struct conn {
@@ -47,6 +48,10 @@ ssize_t conn_receive(struct conn *conn, struct buffer_pool *pool) WARN_UNUSED;
 
 /* Sends what `out` holds.  0 when all is gone, -EAGAIN, or -errno of the connection. */
 int conn_send(struct conn *conn, struct buffer_pool *pool) WARN_UNUSED;
+
+/* Sends once what `out` holds and `bytes` behind it.  How many of `bytes` are gone (0: some of
+ * `out` is), -EAGAIN, or -errno of the connection. */
+ssize_t conn_send_with(struct conn *conn, struct buffer_pool *pool, struct text bytes) WARN_UNUSED;
 
 /* Drops `count` bytes from `in`, and the buffer when it is empty. */
 void conn_consume(struct conn *conn, struct buffer_pool *pool, size_t count);

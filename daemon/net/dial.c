@@ -92,7 +92,7 @@ static int bind_source(int fd, const struct addr *addr)
 /* 0: connected; -EINPROGRESS; or why not.  *fd is open in the first two cases. */
 static int connect_to(const struct dial *dial, const struct endpoint *to, int *fd)
 {
-	bool v4 = addr_is_v4(&to->addr);
+	bool v4 = addr_is_v4(&to->addr), bound = v4 ? dial->has_bind4 : dial->has_bind6;
 	struct sockaddr_storage sa;
 	socklen_t length = endpoint_to_sockaddr(to, &sa);
 	int r = 0;
@@ -100,12 +100,12 @@ static int connect_to(const struct dial *dial, const struct endpoint *to, int *f
 	*fd = socket(sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
 	if (*fd < 0)
 		return -errno;
-	if (v4 ? dial->has_bind4 : dial->has_bind6)
+	if (bound)
 		r = bind_source(*fd, v4 ? &dial->bind4 : &dial->bind6);
 	if (r == 0 && setsockopt(*fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)) < 0)
 		r = -errno;
 	if (r == 0 && connect(*fd, (struct sockaddr *)&sa, length) < 0)
-		r = -errno;
+		r = bound && errno == EADDRNOTAVAIL ? -EADDRINUSE : -errno;
 	if (r < 0 && r != -EINPROGRESS)
 		close(*fd);
 	return r;

@@ -29,8 +29,9 @@ struct dial_options {
 struct dial {
 	int fd;    /* the connected socket, the taker's from then on; -1 otherwise */
 	int error; /* 0; ETIMEDOUT; or errno of the last attempt that failed, where what a host or a
-		    * router said (ECONNREFUSED ...) outweighs what never left (ENETUNREACH,
-		    * EADDRNOTAVAIL ...) */
+		    * router said (ECONNREFUSED ...) outweighs what never left (ENETUNREACH ...).
+		    * With a bound source: EADDRNOTAVAIL: it is not on this node; EADDRINUSE: it has
+		    * no free port towards the origin */
 	struct endpoint origin; /* who answered; on failure whom `error` is about */
 	double started, took;   /* seconds */
 	void (*on_done)(struct dial

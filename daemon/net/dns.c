@@ -65,7 +65,9 @@ static enum dns_error error_of(int status)
 	case ARES_ETIMEOUT:
 		return DNS_TIMEOUT;
 	case ARES_ENOMEM:
-		return DNS_NO_MEMORY;
+		return DNS_NO_ROOM;
+	case ARES_ECONNREFUSED: /* no server could be reached: the last system call says why */
+		return errno == EMFILE || errno == ENFILE ? DNS_NO_ROOM : DNS_FAILED;
 	default:
 		return DNS_FAILED;
 	}
@@ -102,6 +104,7 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 	struct dns *dns = timer->data;
 
 	(void)loop, (void)revents;
+	errno = 0;
 	ares_process_fd(dns->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
 	arm(dns);
 }
@@ -111,6 +114,7 @@ static void on_socket(struct ev_loop *loop, ev_io *io, int revents)
 	struct dns *dns = io->data;
 
 	(void)loop;
+	errno = 0;
 	ares_process_fd(dns->channel, revents & EV_READ ? io->fd : ARES_SOCKET_BAD,
 		revents & EV_WRITE ? io->fd : ARES_SOCKET_BAD);
 	arm(dns);
@@ -150,6 +154,7 @@ static void on_socket_state(void *arg, ares_socket_t fd, int readable, int writa
 void dns_ask(struct dns *dns, const char *name, struct dns_query *query)
 {
 	query->n_addrs = 0;
+	errno = 0;
 	ares_query(dns->channel, name, C_IN, query->type == DNS_AAAA ? T_AAAA : T_A, on_ares_reply,
 		query);
 	arm(dns);

@@ -25,7 +25,7 @@ enum dns_error {
 	DNS_NO_NAME, /* NXDOMAIN, or not a name */
 	DNS_FAILED,  /* SERVFAIL, REFUSED, malformed, no server reached */
 	DNS_TIMEOUT,
-	DNS_NO_MEMORY,
+	DNS_NO_ROOM, /* no memory, or no descriptor: no server was asked */
 };
 
 /* One query, the caller's; it stays where it is until its reply.  There is no way to cancel one. */

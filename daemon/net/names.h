@@ -25,6 +25,7 @@ struct name {
 	struct addr *addrs;               /* the table's */
 	uint8_t n_addrs;
 	uint8_t status; /* enum resolver_status */
+	bool partial;   /* the user's: the addresses of one version are not known */
 	bool kept;
 	uint8_t length;
 	uint32_t hash;

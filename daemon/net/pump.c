@@ -16,7 +16,7 @@
 
 /* Asked for, the most an unprivileged user may; the kernel may give less. */
 #define LARGE_SIZE (1024 * 1024)
-#define LARGE_PIPES 16 /* of a pool */
+#define LARGE_PIPES 16           /* of a pool */
 #define FAIR_SHARE (1024 * 1024) /* bytes a pump moves in one turn */
 #define SHORT_READ 16384         /* less than this and the socket is most likely empty */
 

@@ -15,6 +15,7 @@
 #include "daemon/net/resolver.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -145,7 +146,7 @@ static enum resolver_status status_of(enum dns_error error)
 		return RESOLVER_NO_NAME;
 	case DNS_TIMEOUT:
 		return RESOLVER_TIMEOUT;
-	case DNS_NO_MEMORY:
+	case DNS_NO_ROOM:
 		return RESOLVER_FULL;
 	default:
 		return RESOLVER_FAILED;
@@ -184,21 +185,6 @@ static void add_addrs(struct resolver_answer *answer, const struct family *famil
 			answer->addrs[answer->n_addrs++] = family->query.addrs[i];
 }
 
-/* What is known by now.  Each family has half of the places, and what the other one leaves. */
-static void compose(const struct lookup_question *question, struct resolver_answer *answer)
-{
-	const struct family *six = &question->families[DNS_AAAA];
-	const struct family *four = &question->families[DNS_A];
-	size_t half = RESOLVER_ADDRS / 2;
-
-	answer->status = status_of(error_of(question));
-	answer->cached = false;
-	answer->n_addrs = 0;
-	add_addrs(answer, six,
-		RESOLVER_ADDRS - (four->query.n_addrs < half ? four->query.n_addrs : half));
-	add_addrs(answer, four, RESOLVER_ADDRS - answer->n_addrs);
-}
-
 static double smaller(double a, double b)
 {
 	return a < b ? a : b;
@@ -209,19 +195,46 @@ static bool failed(const struct family *family)
 	return family->query.error != DNS_OK && status_of(family->query.error) != RESOLVER_NO_NAME;
 }
 
-/* Seconds that an answer may be kept. */
-static double ttl_of(const struct lookup_question *question)
+/* Seconds that the addresses there are stand for. */
+static double addrs_ttl(const struct lookup_question *question)
 {
 	const struct resolver_options *options = &question->resolver->options;
 	double ttl = options->max_ttl;
 
-	for (const struct family *f = question->families; f < question->families + FAMILIES; f++) {
-		if (f->query.error == DNS_OK)
+	for (const struct family *f = question->families; f < question->families + FAMILIES; f++)
+		if (has_addresses(f))
 			ttl = smaller(ttl,
 				f->query.ttl > options->min_ttl ? f->query.ttl : options->min_ttl);
-		else if (failed(f))
-			ttl = smaller(ttl, RESOLVER_FAILURE_TTL);
-	}
+	return ttl;
+}
+
+/* What is known by now.  Each family has half of the places, and what the other one leaves. */
+static void compose(const struct lookup_question *question, struct resolver_answer *answer)
+{
+	const struct family *six = &question->families[DNS_AAAA];
+	const struct family *four = &question->families[DNS_A];
+	size_t half = RESOLVER_ADDRS / 2;
+
+	answer->status = status_of(error_of(question));
+	answer->cached = false;
+	answer->partial = failed(six) || failed(four); /* DNS_TIMEOUT until there is a reply */
+	answer->ttl = addrs_ttl(question);
+	answer->n_addrs = 0;
+	add_addrs(answer, six,
+		RESOLVER_ADDRS - (four->query.n_addrs < half ? four->query.n_addrs : half));
+	add_addrs(answer, four, RESOLVER_ADDRS - answer->n_addrs);
+}
+
+/* Seconds that an answer may be kept. */
+static double ttl_of(const struct lookup_question *question)
+{
+	const struct resolver_options *options = &question->resolver->options;
+	double ttl = addrs_ttl(question);
+
+	for (const struct family *f = question->families; f < question->families + FAMILIES; f++)
+		if (failed(f))
+			ttl = smaller(
+				ttl, f->query.error == DNS_NO_ROOM ? 0 : RESOLVER_FAILURE_TTL);
 	return error_of(question) == DNS_OK ? ttl : smaller(ttl, options->negative_ttl);
 }
 
@@ -235,6 +248,7 @@ static void keep(struct lookup_question *question, const struct resolver_answer 
 	name->question = NULL;
 	if (ttl > 0 && name_set_addrs(name, answer->addrs, answer->n_addrs)) {
 		name->status = (uint8_t)answer->status;
+		name->partial = answer->partial;
 		name->expires = monotonic() + ttl;
 		names_keep(names, name);
 	} else {
@@ -427,6 +441,7 @@ static void answer_localhost(struct resolver_answer *answer)
 	};
 
 	answer->status = RESOLVER_OK;
+	answer->ttl = INFINITY;
 	answer->n_addrs = COUNT_OF(loopback);
 	memcpy(answer->addrs, loopback, sizeof(loopback));
 }
@@ -434,6 +449,8 @@ static void answer_localhost(struct resolver_answer *answer)
 static void answer_kept(struct resolver_answer *answer, const struct name *name)
 {
 	answer->status = name->status;
+	answer->partial = name->partial;
+	answer->ttl = name->expires - monotonic();
 	answer->n_addrs = name->n_addrs;
 	if (name->n_addrs > 0)
 		memcpy(answer->addrs, name->addrs, name->n_addrs * sizeof(*name->addrs));
@@ -483,6 +500,8 @@ bool resolver_ask(struct resolver *resolver, struct text text, struct lookup *lo
 	CHECK(!lookup->question);
 	lookup->answer.n_addrs = 0;
 	lookup->answer.cached = false;
+	lookup->answer.partial = false;
+	lookup->answer.ttl = 0;
 	lookup->started = ev_now(resolver->loop);
 	lookup->took = 0;
 	lookup->on_answer = on_answer;

@@ -39,7 +39,7 @@ enum resolver_status {
 	RESOLVER_NO_NAME, /* NXDOMAIN, or no address records */
 	RESOLVER_FAILED,  /* SERVFAIL, REFUSED, no server reached */
 	RESOLVER_TIMEOUT,
-	RESOLVER_FULL, /* a limit above, or no memory */
+	RESOLVER_FULL, /* a limit above, or no memory or descriptor */
 };
 
 struct resolver_answer {
@@ -48,6 +48,11 @@ struct resolver_answer {
 					      without doubles */
 	size_t n_addrs;
 	bool cached; /* or from the hosts text: no server was waited for */
+	/* With addresses: one version's servers failed, or have not answered yet.  Of it there may
+	 * be more. */
+	bool partial;
+	double ttl; /* with addresses: seconds until they should be asked for again, from now;
+		       INFINITY: from the hosts text */
 };
 
 /* One look-up, embedded in whoever waits.  Zeroed before its first use. */

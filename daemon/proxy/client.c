@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/proxy/cached.h"
+#include "daemon/proxy/capture.h"
 #include "daemon/proxy/worker.h"
 
 #define LINGER_TIME 2.0 /* seconds */
@@ -47,6 +49,7 @@ bool client_new(struct worker *w, int fd, const struct endpoint *at, enum listen
 		return false;
 	}
 	c->worker = w;
+	c->id = worker_next_id(w);
 	c->kind = kind;
 	c->at = *at;
 	c->over_limit = over_limit;
@@ -58,7 +61,8 @@ bool client_new(struct worker *w, int fd, const struct endpoint *at, enum listen
 	w->n_clients++;
 	metrics_client(w->metrics, 1);
 	c->conn.readable = true; /* a request often comes with the last packet of the handshake */
-	client_enter(c, CLIENT_READ_HEAD, worker_config(w)->header_timeout);
+	client_enter(c, kind == LISTENER_CAPTURE ? capture_begin(c) : CLIENT_READ_HEAD,
+		worker_config(w)->header_timeout);
 	client_drive(c);
 	return true;
 }
@@ -70,6 +74,7 @@ static void destroy(struct client *c)
 	enum listener_kind kind = c->kind;
 
 	exchange_free(c);
+	w->n_unattended -= c->background;
 	ev_timer_stop(w->loop, &c->timer);
 	CHECK(!ev_is_pending(&c->timer));
 	conn_fini(&c->conn, w->loop, &w->buffers);
@@ -77,8 +82,38 @@ static void destroy(struct client *c)
 	w->n_clients--;
 	metrics_client(w->metrics, -1);
 	free(c);
-	if (!is_tunnel)
+	if (is_tunnel)
+		worker_connection_moved(w);
+	else
 		worker_connection_closed(w, kind);
+}
+
+void client_revalidate(struct client *of)
+{
+	struct worker *w = of->worker;
+	struct client *c = w->n_unattended < WORKER_UNATTENDED ? calloc(1, sizeof(*c)) : NULL;
+
+	if (!c)
+		return;
+	w->n_unattended++;
+	c->worker = w;
+	c->kind = of->kind;
+	c->at = of->at;
+	c->original = of->original;
+	c->background = true;
+	conn_init(&c->conn, -1, on_io, c);
+	ev_init(&c->timer, on_timer);
+	c->timer.data = c;
+	c->timer_at = INFINITY;
+	TAILQ_INSERT_TAIL(&w->clients, c, link);
+	w->n_clients++;
+	metrics_client(w->metrics, 1);
+	if (!exchange_copy(c, of->exchange)) {
+		destroy(c);
+		return;
+	}
+	client_enter(c, CLIENT_LOOKUP, LOOKUP_TIMEOUT);
+	client_drive(c);
 }
 
 enum next client_enter(struct client *c, enum client_state state, double timeout)
@@ -121,14 +156,6 @@ bool client_watch(struct client *c)
 	return n >= 0 || n == -EAGAIN || n == -ENOMEM;
 }
 
-static enum next bad_head(struct client *c, const struct head_error *error)
-{
-	return client_answer(c, error->status == 408 ? ENDING_CLIENT_TIMEOUT : ENDING_BAD_REQUEST,
-		&(struct reply){.status = error->status,
-			.error = c->kind == LISTENER_PROXY ? "http_request_error" : NULL,
-			.details = error->text});
-}
-
 static enum next client_read_head(struct client *c)
 {
 	struct worker *w = c->worker;
@@ -145,7 +172,7 @@ static enum next client_read_head(struct client *c)
 				return client_enter(
 					c, CLIENT_DECIDE, worker_config(w)->relay_timeout);
 			case HEAD_BAD:
-				return bad_head(c, &error);
+				return exchange_bad_head(c, &error);
 			case HEAD_MORE:
 				break;
 			}
@@ -157,7 +184,7 @@ static enum next client_read_head(struct client *c)
 		if (c->conn.eof)
 			return CLOSE;
 		if (c->timed_out && c->conn.in)
-			return bad_head(
+			return exchange_bad_head(
 				c, &(struct head_error){408, "the request head took too long"});
 		if (c->timed_out)
 			return CLOSE;
@@ -180,21 +207,22 @@ enum next client_answer(struct client *c, enum ending ending, const struct reply
 	struct reply reply = *wanted;
 	ssize_t sent;
 
-	if (!x) { /* the head itself is bad: nothing else is known of the request */
-		x = exchange_new(c);
-		if (!x)
-			return CLOSE;
-		x->has_body = true;
-	}
+	if (cached_rescues(ending) && cached_rescue(c) == AGAIN)
+		return AGAIN;
+	cached_fails(x);
 	x->record.status = reply.status;
 	x->record.ending = ending;
 	free(x->detail);
 	x->detail = reply.details ? strdup(reply.details) : NULL;
 	x->record.detail = x->detail;
 	c->keep_alive = c->keep_alive && !x->has_body && !w->draining && !c->conn.eof;
+	if (c->background)
+		return CLOSE;
 	reply.keep_alive = c->keep_alive;
 	reply.head_only = x->method == METHOD_HEAD;
-	sent = reply_put(&c->conn, &w->buffers, &reply, worker_config(w)->name, worker_date(w));
+	sent = c->tls ? capture_put_alert(c, reply.status)
+		      : reply_put(&c->conn, &w->buffers, &reply, worker_config(w)->name,
+				worker_date(w));
 	if (sent < 0)
 		return CLOSE;
 	x->record.to_client += (uint64_t)sent;
@@ -265,6 +293,7 @@ static void arm(struct client *c)
 
 	switch (c->state) {
 	case CLIENT_READ_HEAD:
+	case CLIENT_READ_HELLO:
 	case CLIENT_LINGER:
 		client = EV_READ;
 		break;
@@ -277,7 +306,8 @@ static void arm(struct client *c)
 	}
 	if (c->conn.eof)
 		client &= ~EV_READ;
-	conn_arm(&c->conn, w->loop, client);
+	if (!c->background)
+		conn_arm(&c->conn, w->loop, client);
 	if (c->exchange && c->exchange->origin)
 		conn_arm(&c->exchange->origin->conn, w->loop, origin);
 	wake_at(c, c->deadline);
@@ -291,8 +321,8 @@ static enum next step(struct client *c)
 #undef X
 	};
 
-	if (c->timed_out && c->state != CLIENT_READ_HEAD && c->state != CLIENT_REPLY &&
-		c->state != CLIENT_LINGER)
+	if (c->timed_out && c->state != CLIENT_READ_HEAD && c->state != CLIENT_READ_HELLO &&
+		c->state != CLIENT_REPLY && c->state != CLIENT_LINGER)
 		return exchange_timeout(c);
 	return steps[c->state](c);
 }
@@ -324,19 +354,85 @@ void clients_close_idle(struct worker *w)
 
 	for (; c; c = next) {
 		next = TAILQ_NEXT(c, link);
-		if (c->state == CLIENT_READ_HEAD && !c->conn.in)
+		if ((c->state == CLIENT_READ_HEAD || c->state == CLIENT_READ_HELLO) && !c->conn.in)
 			destroy(c);
 	}
+}
+
+/* Nothing looks complete. */
+static void cut(struct client *c, enum ending ending)
+{
+	if (c->exchange)
+		c->exchange->record.ending = ending;
+	client_reset(c);
+	destroy(c);
 }
 
 void clients_close_all(struct worker *w, enum ending ending)
 {
 	struct client *c;
 
-	while ((c = TAILQ_FIRST(&w->clients))) {
-		if (c->exchange)
-			c->exchange->record.ending = ending;
-		client_reset(c);
-		destroy(c);
+	while ((c = TAILQ_FIRST(&w->clients)))
+		cut(c, ending);
+}
+
+static const char *state_name(const struct client *c)
+{
+	switch (c->state) {
+	case CLIENT_READ_HEAD:
+	case CLIENT_READ_HELLO:
+		return c->conn.in ? "reading" : "idle";
+	case CLIENT_RESOLVE:
+		return "resolving";
+	case CLIENT_FOLLOW:
+		return "waiting";
+	case CLIENT_SERVE:
+		return "serving";
+	case CLIENT_REACH:
+	case CLIENT_DIAL:
+		return "connecting";
+	case CLIENT_RELAY:
+		return "relaying";
+	case CLIENT_REPLY:
+	case CLIENT_REFUSE:
+		return "answering";
+	case CLIENT_LINGER:
+		return "closing";
+	default:
+		return "deciding";
 	}
+}
+
+void clients_each(
+	const struct worker *w, void (*each)(void *arg, const struct survey_row *row), void *arg)
+{
+	const struct client *c;
+
+	TAILQ_FOREACH (c, &w->clients, link) {
+		const struct exchange *x = c->exchange;
+		struct survey_row row = {.id = c->id, .client = c->at, .state = state_name(c)};
+
+		if (c->background || c->kind == LISTENER_ADMIN)
+			continue;
+		row.captured = c->kind == LISTENER_CAPTURE;
+		if (x) {
+			survey_fill(&row, &x->record);
+			row.seconds = w->now - x->began;
+			row.from_client += x->to_origin.bytes;
+			row.to_client += x->to_client.bytes;
+		}
+		each(arg, &row);
+	}
+}
+
+bool clients_kill(struct worker *w, uint64_t id)
+{
+	struct client *c;
+
+	TAILQ_FOREACH (c, &w->clients, link)
+		if (c->id == id && !c->background) {
+			cut(c, ENDING_KILLED);
+			return true;
+		}
+	return false;
 }

@@ -8,10 +8,12 @@
  * The request is serialised for its origin while its head is still in the buffer;
  * from then on only values are kept.  A pooled connection that turns out dead before the
  * first byte of a response is replaced once, by a new one, for a request that may be sent twice.
+ *
+ * A captured request goes to the address that the client had chosen, once that is known to be one
+ * of its host's.
  */
 #include "daemon/proxy/client.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,13 +21,10 @@
 
 #include "daemon/admin/admin.h"
 #include "daemon/http/forward.h"
+#include "daemon/proxy/cached.h"
 #include "daemon/proxy/info.h"
 #include "daemon/proxy/origin.h"
-#include "daemon/proxy/tunnel.h"
 #include "daemon/proxy/worker.h"
-#include "nat/facts.h"
-
-static const char established[] = "HTTP/1.1 200 Connection established\r\n\r\n";
 
 struct exchange *exchange_new(struct client *c)
 {
@@ -40,6 +39,7 @@ struct exchange *exchange_new(struct client *c)
 	x->record.when = ev_now(c->worker->loop) - (c->worker->now - x->began);
 	x->record.dns = x->record.connect = x->record.first_byte = -1;
 	x->record.client = c->at;
+	x->record.captured = c->kind == LISTENER_CAPTURE;
 	x->record.ending = ENDING_CLIENT_GONE; /* until it is known better */
 	return c->exchange = x;
 }
@@ -65,20 +65,23 @@ void exchange_free(struct client *c)
 	flow_fini(&x->to_origin, &w->pipes);
 	flow_fini(&x->to_client, &w->pipes);
 	leave_origin(x, false);
+	x->record.cache = cached_result(x);
+	cached_free(x);
 	buffer_put(&w->buffers, x->request);
 	x->record.total = worker_clock() - x->began;
 	x->record.from_client += x->to_origin.bytes;
 	x->record.to_client += x->to_client.bytes;
-	if (!x->record.tunnel && c->kind == LISTENER_PROXY)
+	if (!x->record.tunnel && c->kind != LISTENER_ADMIN)
 		worker_record(w, &x->record);
 	generation_put(x->generation);
+	free(x->upgrade);
 	free(x->line);
 	free(x->detail);
 	free(x);
 }
 
 /* An answer with the story of the verdict, or any other text. */
-static enum next answer(
+enum next exchange_answer(
 	struct client *c, enum ending ending, int status, const char *error, const char *details)
 {
 	return client_answer(
@@ -102,7 +105,7 @@ static enum next deny(struct client *c)
 	return client_answer(c, ENDING_DENIED, &reply);
 }
 
-static enum next deny_for(struct client *c, enum reason reason)
+enum next exchange_deny(struct client *c, enum reason reason)
 {
 	struct verdict *v = &c->exchange->record.verdict;
 
@@ -147,6 +150,8 @@ static enum next allowed(struct client *c)
 		v->reporter = v->section;
 		x->record.detail = "over its rate";
 	}
+	if (v->section->cache && x->request && !x->cached && cached_begin(x))
+		return client_enter(c, CLIENT_LOOKUP, LOOKUP_TIMEOUT);
 	return client_enter(c, CLIENT_REACH, INFINITY);
 }
 
@@ -166,12 +171,12 @@ static enum next decide(struct client *c)
 	return deny(c);
 }
 
-static void ask_about(struct client *c, const struct head *head)
+static void ask_about(struct client *c, bool connect)
 {
 	struct exchange *x = c->exchange;
 
 	x->query = (struct query){.client = c->at.addr,
-		.connect = head->method_id == METHOD_CONNECT,
+		.connect = connect,
 		.protocol = PROTOCOL_TCP,
 		.port = x->uri.port};
 	if (x->uri.is_address) {
@@ -184,6 +189,13 @@ static void ask_about(struct client *c, const struct head *head)
 	}
 }
 
+enum next exchange_ask(struct client *c, bool connect, bool unnamed)
+{
+	ask_about(c, connect);
+	c->exchange->query.unnamed = unnamed;
+	return decide(c);
+}
+
 /* What the rest of the exchange needs of the head, which leaves the buffer now. */
 static bool keep_request(struct client *c, const struct head *head)
 {
@@ -193,10 +205,14 @@ static bool keep_request(struct client *c, const struct head *head)
 
 	x->minor = head->minor;
 	x->expects = head->expect_continue;
+	x->trailers = head->trailers;
 	x->retriable = head->body == BODY_NONE && head->method_id != METHOD_POST &&
 		       head->method_id != METHOD_PATCH && head->method_id != METHOD_OTHER;
 	if (head->method_id == METHOD_CONNECT)
 		return true;
+	if (head->upgrade.length > 0 &&
+		!(x->upgrade = strndup(head->upgrade.at, head->upgrade.length)))
+		return false;
 	x->request = buffer_get(&c->worker->buffers, size);
 	if (!x->request)
 		return false;
@@ -205,17 +221,27 @@ static bool keep_request(struct client *c, const struct head *head)
 	return x->request->end > 0;
 }
 
+/* A captured request has its host elsewhere. */
 static bool keep_line(struct exchange *x, const struct head *head)
 {
-	size_t n = head->method.length;
+	bool whole = !x->record.captured || head->target.at[0] != '/' || head->host.length == 0;
+	const struct text parts[] = {head->method, whole ? TEXT("") : TEXT("http://"),
+		whole ? TEXT("") : head->host, head->target};
+	size_t n = 0;
 
-	x->line = malloc(n + head->target.length + 1);
+	for (size_t i = 0; i < COUNT_OF(parts); i++)
+		n += parts[i].length;
+	x->line = malloc(n + 1);
 	if (!x->line)
 		return false;
-	memcpy(x->line, head->method.at, n);
-	memcpy(x->line + n, head->target.at, head->target.length);
-	x->record.method = (struct text){x->line, n};
-	x->record.target = (struct text){x->line + n, head->target.length};
+	n = 0;
+	for (size_t i = 0; i < COUNT_OF(parts); i++) {
+		if (parts[i].length)
+			memcpy(x->line + n, parts[i].at, parts[i].length);
+		n += parts[i].length;
+	}
+	x->record.method = (struct text){x->line, head->method.length};
+	x->record.target = (struct text){x->line + head->method.length, n - head->method.length};
 	return true;
 }
 
@@ -228,6 +254,17 @@ static bool is_info(const struct uri *uri)
 	       uri->scheme == SCHEME_HTTP && uri->port == 80;
 }
 
+/* Max-Forwards is 0 (RFC 9110 7.6.2).  A TRACE would be given back what it says, which may hold
+ * secrets of whoever made the client send it (9.3.8): it is refused. */
+static enum next last_recipient(struct client *c, enum method method)
+{
+	if (method == METHOD_TRACE)
+		return exchange_answer(c, ENDING_DONE, 501, "http_request_error",
+			"TRACE with Max-Forwards: 0 would end here, and egret does not echo "
+			"requests");
+	return client_answer(c, ENDING_DONE, &(struct reply){.status = 200, .body = TEXT("\n")});
+}
+
 /* The request as a proxy sees it; its head is still in the buffer. */
 static enum next decide_request(struct client *c, const struct head *head)
 {
@@ -236,54 +273,114 @@ static enum next decide_request(struct client *c, const struct head *head)
 
 	if (c->over_limit) {
 		c->keep_alive = false;
-		return answer(c, ENDING_FULL, 503, "connection_limit_reached",
+		return exchange_answer(c, ENDING_FULL, 503, "connection_limit_reached",
 			"full: [proxy] max-connections is reached");
 	}
-	if (uri_parse(head, &x->uri, &error))
-		return answer(
+	if (c->kind == LISTENER_CAPTURE ? uri_parse_captured(head, &x->uri, &error)
+					: uri_parse(head, &x->uri, &error))
+		return exchange_answer(
 			c, ENDING_BAD_REQUEST, error.status, "http_request_error", error.text);
-	ask_about(c, head);
-	if (is_info(&x->uri))
+	ask_about(c, head->method_id == METHOD_CONNECT);
+	if (c->kind == LISTENER_PROXY && is_info(&x->uri))
 		return info_answer(c, head);
 	if (x->uri.scheme == SCHEME_HTTPS)
-		return answer(c, ENDING_BAD_REQUEST, 501, "http_request_error",
+		return exchange_answer(c, ENDING_BAD_REQUEST, 501, "http_request_error",
 			"https:// in a plain request: use CONNECT, egret does not see into TLS");
 	if (forward_is_loop(head, text_of(x->generation->config->name)))
-		return deny_for(c, REASON_LOOP);
+		return exchange_deny(c, REASON_LOOP);
 	if (head->max_forwards == 0)
-		return client_answer(
-			c, ENDING_DONE, &(struct reply){.status = 200, .body = TEXT("\n")});
+		return last_recipient(c, head->method_id);
 	if (!keep_request(c, head))
-		return answer(c, ENDING_FULL, 503, "proxy_internal_error", "out of memory");
+		return exchange_answer(
+			c, ENDING_FULL, 503, "proxy_internal_error", "out of memory");
 	return decide(c);
+}
+
+/* What can be read of its first line is for the record. */
+enum next exchange_bad_head(struct client *c, const struct head_error *why)
+{
+	struct head_limits limits = worker_head_limits(c->worker);
+	struct exchange *x = exchange_new(c);
+	struct head head = {.fields = c->worker->fields};
+	struct head_error error;
+
+	if (!x)
+		return CLOSE;
+	x->has_body = true; /* for all we know */
+	(void)head_request(buffer_text(c->conn.in), &limits, &head, &error);
+	if (head.target.length > 0 && !keep_line(x, &head))
+		return CLOSE;
+	return client_answer(c, why->status == 408 ? ENDING_CLIENT_TIMEOUT : ENDING_BAD_REQUEST,
+		&(struct reply){.status = why->status,
+			.error = c->kind != LISTENER_ADMIN ? "http_request_error" : NULL,
+			.details = why->text});
 }
 
 enum next exchange_decide(struct client *c)
 {
 	struct worker *w = c->worker;
 	struct head_limits limits = worker_head_limits(w);
-	struct exchange *x = exchange_new(c);
 	struct head head = {.fields = w->fields};
 	struct head_error error;
+	struct exchange *x;
 	enum next next;
 
+	if (head_request(buffer_text(c->conn.in), &limits, &head, &error) != HEAD_DONE)
+		return exchange_bad_head(c, &error);
+	x = exchange_new(c);
 	if (!x)
 		return CLOSE;
-	x->has_body = true;
-	if (head_request(buffer_text(c->conn.in), &limits, &head, &error) != HEAD_DONE) {
-		c->keep_alive = false;
-		return answer(
-			c, ENDING_BAD_REQUEST, error.status, "http_request_error", error.text);
-	}
-	x->has_body =
-		head.body == BODY_CHUNKED || (head.body == BODY_LENGTH && head.body_length > 0);
+	/* A client may not have waited for its 200 or 101 (RFC 9931): what is behind is no request.
+	 */
+	x->has_body = head.body == BODY_CHUNKED || head.body_length > 0 ||
+		      head.method_id == METHOD_CONNECT || head.upgrade.length > 0;
 	x->method = head.method_id;
-	c->keep_alive = head.keep_alive;
+	/* RFC 9112 9.3: a proxy does not honour what HTTP/1.0 says of persistence. */
+	c->keep_alive = head.keep_alive && head.upgrade.length == 0 &&
+			(head.minor == 1 || c->kind == LISTENER_ADMIN);
 	if (!keep_line(x, &head))
 		return CLOSE;
 	next = c->kind == LISTENER_ADMIN ? admin_answer(c, &head) : decide_request(c, &head);
 	conn_consume(&c->conn, &w->buffers, head.length);
 	return next;
+}
+
+bool exchange_copy(struct client *c, const struct exchange *from)
+{
+	struct exchange *x = exchange_new(c);
+	size_t n = from->record.method.length + from->record.target.length;
+
+	if (!x)
+		return false;
+	x->query = from->query;
+	x->uri = from->uri;
+	if (x->query.host.length)
+		x->query.host.at = x->uri.host;
+	x->query.addrs = NULL; /* they are looked up again */
+	x->query.n_addrs = 0;
+	x->query.resolved = false;
+	if (x->uri.is_address)
+		ask_about(c, false);
+	x->method = from->method;
+	x->minor = from->minor;
+	x->retriable = from->retriable;
+	x->record.verdict = from->record.verdict;
+	x->record.decided = true;
+	x->record.detail = "revalidates what was served stale";
+	x->line = malloc(n + 1);
+	x->request = buffer_get(&c->worker->buffers, from->request->end);
+	if (!x->line || !x->request)
+		return false;
+	memcpy(x->line, from->line, n);
+	x->record.method = (struct text){x->line, from->record.method.length};
+	x->record.target =
+		(struct text){x->line + from->record.method.length, from->record.target.length};
+	memcpy(x->request->data, from->request->data, from->request->end);
+	x->request->end = from->request->end;
+	flow_init(&x->to_origin, BODY_NONE, 0, false);
+	generation_put(x->generation);
+	x->generation = generation_get(from->generation);
+	return cached_begin(x);
 }
 
 static void on_answer(struct lookup *lookup)
@@ -308,7 +405,8 @@ static enum next dns_failed(struct client *c)
 		[RESOLVER_TIMEOUT] = {504, "dns_timeout", NULL,
 			"could not be looked up: the DNS servers do not answer"},
 		[RESOLVER_FULL] = {503, "dns_error", NULL,
-			"could not be looked up: too many look-ups wait already"},
+			"could not be looked up: too many look-ups wait, or memory or descriptors "
+			"are short"},
 	};
 	struct exchange *x = c->exchange;
 	enum resolver_status s = x->lookup.answer.status;
@@ -341,183 +439,4 @@ enum next exchange_resolve(struct client *c)
 	if (x->record.verdict.action == ACTION_RESOLVE)
 		return decide(c);
 	return client_enter(c, CLIENT_REACH, INFINITY);
-}
-
-/* A connection to one of our own listeners would come back as a request. */
-static bool is_own(const struct shared *shared, const struct endpoint *to)
-{
-	for (size_t i = 0; i < shared->n_listeners; i++)
-		if (shared->listeners[i].at.port == to->port)
-			return nat_address_is_local(&to->addr);
-	return false;
-}
-
-/* Leaves in x->addrs what may be dialled; says why when that is nothing. */
-static enum reason guard(struct exchange *x, struct dial_options *options)
-{
-	enum reason why = REASON_NOT_RESOLVED;
-	const struct section *block = NULL;
-	size_t n = 0;
-
-	for (size_t i = 0; i < x->query.n_addrs; i++) {
-		struct endpoint to = {x->query.addrs[i], x->query.port};
-		const struct addr *egress;
-		enum reason r = policy_guard(
-			x->generation->policy, &x->query, &x->record.verdict, &to.addr, &block);
-		bool none;
-
-		egress = generation_egress(
-			x->generation, x->record.verdict.section, &to.addr, &none);
-		if (r == REASON_MATCHED && none)
-			r = REASON_NOT_RESOLVED;
-		if (r == REASON_MATCHED && is_own(x->client->worker->shared, &to))
-			r = REASON_LOOP;
-		if (r != REASON_MATCHED) {
-			why = r;
-			continue;
-		}
-		if (block && !x->record.verdict.reported) { /* one in report mode */
-			x->record.verdict.reported = true;
-			x->record.verdict.reporter = block;
-		}
-		if (addr_is_v4(&to.addr))
-			options->bind4 = egress;
-		else
-			options->bind6 = egress;
-		x->addrs[n++] = to.addr;
-	}
-	options->addrs = x->addrs;
-	options->n_addrs = n;
-	if (n == 0 && why == REASON_BLOCKED_ADDRESS)
-		x->record.verdict.section = block;
-	return n ? REASON_MATCHED : why;
-}
-
-static void on_dialled(struct dial *dial)
-{
-	struct exchange *x = (struct exchange *)((char *)dial - offsetof(struct exchange, dial));
-	struct client *c = x->client;
-
-	x->dialled = true;
-	client_drive(c);
-}
-
-static enum next begin_relay(struct client *c, struct origin *o)
-{
-	struct exchange *x = c->exchange;
-	struct buffer *out = conn_out(&o->conn, &c->worker->buffers, x->request->end);
-
-	x->origin = o;
-	o->client = c;
-	if (!out)
-		return answer(c, ENDING_FULL, 503, "proxy_internal_error", "out of memory");
-	memcpy(out->data + out->end, x->request->data, x->request->end);
-	out->end += x->request->end;
-	x->record.origin = o->at;
-	x->record.egress = o->egress;
-	x->record.has_egress = o->has_egress;
-	x->record.pooled = o->reused;
-	x->request_lost = false;
-	x->seen = 0;
-	return client_enter(c, CLIENT_RELAY, x->generation->config->response_timeout);
-}
-
-enum next exchange_reach(struct client *c)
-{
-	struct exchange *x = c->exchange;
-	struct dial_options options = {
-		.port = x->query.port, .timeout = x->generation->config->connect_timeout};
-	enum reason why;
-
-	if (x->retriable && !x->retried && x->request && x->generation == c->worker->generation) {
-		struct origin *o = origin_find(c->worker, &x->query, &x->record.verdict);
-
-		if (o)
-			return begin_relay(c, o);
-	}
-	if (!x->query.resolved)
-		return client_enter(c, CLIENT_RESOLVE, INFINITY);
-	why = guard(x, &options);
-	if (why == REASON_NOT_RESOLVED)
-		return answer(c, ENDING_CONNECT_FAILED, 502, "destination_ip_unroutable",
-			"there is no egress address of the IP version that the origin has");
-	if (why != REASON_MATCHED)
-		return deny_for(c, why);
-	x->dialled = false;
-	dial_start(&x->dial, c->worker->loop, &options, on_dialled);
-	return client_enter(c, CLIENT_DIAL, INFINITY);
-}
-
-static enum next dial_failed(struct client *c)
-{
-	struct exchange *x = c->exchange;
-	const char *error = "destination_ip_unroutable";
-	char details[HOST_MAX + 100];
-	int status = 502;
-
-	if (x->dial.error == ETIMEDOUT) {
-		status = 504;
-		error = "connection_timeout";
-	} else if (x->dial.error == ECONNREFUSED) {
-		error = "connection_refused";
-	} else if (x->dial.error == EMFILE || x->dial.error == ENFILE || x->dial.error == ENOMEM) {
-		status = 503;
-		error = "proxy_internal_error";
-	}
-	x->record.origin = x->dial.origin;
-	snprintf(details, sizeof(details), "no connection to %.*s port %u: %s",
-		(int)x->uri.host_length, x->uri.host, x->query.port, strerror(x->dial.error));
-	return answer(
-		c, status == 503 ? ENDING_FULL : ENDING_CONNECT_FAILED, status, error, details);
-}
-
-static enum next open_tunnel(struct client *c, struct origin *o)
-{
-	struct exchange *x = c->exchange;
-	struct worker *w = c->worker;
-	struct buffer *out = conn_out(&c->conn, &w->buffers, sizeof(established));
-
-	x->origin = o;
-	if (!out)
-		return CLOSE;
-	memcpy(out->data + out->end, established, sizeof(established) - 1);
-	out->end += sizeof(established) - 1;
-	x->record.status = 200;
-	if (!tunnel_start(w, &c->conn, &o->conn, x->generation, &x->query, &x->record, x->began))
-		return CLOSE;
-	x->record.tunnel = true; /* which speaks for itself from now on */
-	x->origin = NULL;
-	free(o);
-	return CLOSE;
-}
-
-enum next exchange_dial(struct client *c)
-{
-	struct exchange *x = c->exchange;
-	const struct addr *egress;
-	struct origin *o;
-	bool none;
-
-	if (!x->dialled)
-		return client_watch(c) ? WAIT : CLOSE;
-	x->record.connect = x->dial.took;
-	if (x->dial.fd < 0)
-		return dial_failed(c);
-	o = origin_new(c->worker, x->dial.fd, (struct text){x->uri.host, x->uri.host_length},
-		x->query.port, x->record.verdict.section);
-	x->dial.fd = -1;
-	if (!o)
-		return answer(c, ENDING_FULL, 503, "proxy_internal_error", "out of memory");
-	o->at = x->dial.origin;
-	o->generation = x->generation->number;
-	egress = generation_egress(x->generation, x->record.verdict.section, &o->at.addr, &none);
-	o->has_egress = egress != NULL;
-	if (egress)
-		o->egress = *egress;
-	if (x->request)
-		return begin_relay(c, o);
-	x->record.origin = o->at;
-	x->record.egress = o->egress;
-	x->record.has_egress = o->has_egress;
-	return open_tunnel(c, o);
 }

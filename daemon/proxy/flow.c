@@ -1,7 +1,10 @@
 #include "daemon/proxy/flow.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "daemon/http/forward.h"
 
 #define SPLICE_FROM 65536 /* bytes left from which a pipe is worth its system calls */
 #define READS 16          /* in one step */
@@ -15,8 +18,15 @@ void flow_init(struct flow *flow, enum body body, uint64_t length, bool rechunk)
 	chunk_init(&flow->chunk);
 }
 
+void flow_keep_trailers(struct flow *flow)
+{
+	flow->chunk.trailers = malloc(CHUNK_TRAILER_MAX);
+}
+
 void flow_fini(struct flow *flow, struct pipe_pool *pipes)
 {
+	free(flow->chunk.trailers);
+	flow->chunk.trailers = NULL;
 	pump_fini(&flow->pump, pipes);
 }
 
@@ -45,6 +55,25 @@ static void end_body(struct flow *flow, struct buffer *out)
 		put(out, CHUNK_LAST, sizeof(CHUNK_LAST) - 1);
 }
 
+/* With trailers, where there are any and there is memory for them. */
+static void end_chunks(struct flow *flow, struct conn *to, struct buffer_pool *buffers)
+{
+	struct text trailers = {flow->chunk.trailers, flow->chunk.n_trailers};
+	struct buffer *out =
+		flow->rechunk && trailers.length > 2
+			? conn_out(to, buffers, sizeof(CHUNK_LAST) - 1 + trailers.length)
+			: NULL;
+
+	if (!out) {
+		end_body(flow, to->out);
+		return;
+	}
+	flow->taken = true;
+	put(out, "0\r\n", 3);
+	out->end += (uint32_t)forward_trailers(out->data + out->end, trailers);
+	put(out, "\r\n", 2);
+}
+
 /* Room that put_data() and end_body() need beyond the data. */
 #define OVERHEAD (CHUNK_HEAD + 2 + sizeof(CHUNK_LAST) - 1)
 
@@ -66,8 +95,9 @@ static bool take_plain(
 }
 
 static bool take_chunked(
-	struct flow *flow, struct conn *from, struct buffer *out, struct buffer_pool *buffers)
+	struct flow *flow, struct conn *from, struct conn *to, struct buffer_pool *buffers)
 {
+	struct buffer *out = to->out;
 	struct text all = buffer_text(from->in), in = all, data;
 	bool good = true;
 
@@ -84,7 +114,7 @@ static bool take_chunked(
 		if (r == CHUNK_DATA)
 			put_data(flow, out, data);
 		else if (r == CHUNK_END)
-			end_body(flow, out);
+			end_chunks(flow, to, buffers);
 		else if (r == CHUNK_BAD) {
 			good = false;
 			break;
@@ -106,7 +136,7 @@ static enum flow_result take(
 	if (buffer_room(to->out) <= OVERHEAD)
 		return FLOW_WAIT;
 	if (flow->body == BODY_CHUNKED)
-		return take_chunked(flow, from, to->out, buffers) ? FLOW_WAIT : FLOW_FROM_BAD;
+		return take_chunked(flow, from, to, buffers) ? FLOW_WAIT : FLOW_FROM_BAD;
 	take_plain(flow, from, to->out, buffers);
 	return FLOW_WAIT;
 }

@@ -35,6 +35,9 @@ enum flow_result {
 };
 
 void flow_init(struct flow *flow, enum body body, uint64_t length, bool rechunk);
+/* What comes behind the chunks that it reads goes on, too, where it writes chunks; without memory
+ * it does not. */
+void flow_keep_trailers(struct flow *flow);
 void flow_fini(struct flow *flow, struct pipe_pool *pipes);
 
 /* Moves a bounded amount.  Also sends what already waits in to->out. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "acl/egress.h"
 #include "daemon/net/hosts.h"
 
 static int parse(struct generation *g, struct files *files, const char *name, struct error *e)
@@ -69,21 +70,46 @@ void generation_put(struct generation *g)
 	free(g);
 }
 
-const struct addr *generation_egress(const struct generation *g, const struct section *section,
-	const struct addr *like, bool *none)
+size_t generation_egresses(
+	const struct generation *g, const struct section *section, const struct addr **at)
 {
-	const struct addr *own = section ? section_egress(section, like) : NULL;
+	bool own = section && section->n_egress > 0;
 
-	*none = false;
-	if (own)
-		return own;
-	if (section && section->n_egress > 0) {
-		*none = true;
-		return NULL;
-	}
-	for (size_t i = 0; i < g->n_egress; i++)
-		if (addr_is_v4(&g->egress[i]) == addr_is_v4(like))
-			return &g->egress[i];
-	*none = g->n_egress > 0 || g->config->nat;
-	return NULL;
+	*at = own ? section->egress : g->egress;
+	return own ? section->n_egress : g->n_egress;
+}
+
+enum spread generation_spread(const struct generation *g, const struct section *section)
+{
+	return section && section->n_egress > 0 ? section->spread : g->config->spread;
+}
+
+const struct addr *generation_egress(const struct generation *g, const struct section *section,
+	const struct addr *like, const struct addr *client, uint32_t random, bool *none)
+{
+	const struct addr *at, *chosen;
+	size_t n = generation_egresses(g, section, &at);
+
+	chosen = egress_choose(at, n, generation_spread(g, section), like, client, random);
+	*none = !chosen && (n > 0 || g->config->nat);
+	return chosen;
+}
+
+struct resolver *generation_resolver(struct generation *g, struct ev_loop *loop, struct error *e)
+{
+	const struct config *config = g->config;
+	const struct resolver_options options = {.servers = config->dns_servers.at,
+		.n_servers = config->dns_servers.n,
+		.timeout = config->dns_timeout,
+		.cache_names = config->dns_cache,
+		.min_ttl = config->dns_min_ttl,
+		.max_ttl = config->dns_max_ttl,
+		.negative_ttl = config->dns_negative_ttl,
+		.queries = config->dns_queries,
+		.waiters = config->dns_waiters};
+	struct resolver *resolver = resolver_new(loop, &options, e);
+
+	if (resolver)
+		resolver_set_hosts(resolver, &g->hosts);
+	return resolver;
 }

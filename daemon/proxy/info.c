@@ -54,15 +54,19 @@ static json_t *ports(const struct section *s)
 	return list;
 }
 
-static json_t *egress(const struct generation *g, const struct section *s)
+/* What this client's connections may leave from: one address of each version, or all of them. */
+static json_t *egress(const struct client *c, const struct generation *g, const struct section *s)
 {
+	bool all = generation_spread(g, s) == SPREAD_CONNECTION, none;
 	json_t *list = json_array();
-	const struct addr *at = s->n_egress ? s->egress : g->egress;
-	size_t n = s->n_egress ? s->n_egress : g->n_egress;
+	const struct addr *at;
+	size_t n = generation_egresses(g, s, &at);
 	char text[ADDR_TEXT];
 
 	for (size_t i = 0; i < n; i++)
-		json_array_append_new(list, json_string(addr_print(&at[i], text)));
+		if (all ||
+			addr_equal(&at[i], generation_egress(g, s, &at[i], &c->at.addr, 0, &none)))
+			json_array_append_new(list, json_string(addr_print(&at[i], text)));
 	return list;
 }
 
@@ -70,10 +74,15 @@ static json_t *partner(struct client *c, const struct generation *g, const struc
 {
 	static const char *const per[] = {"partner", "source", "source+host"};
 	json_t *p = json_pack("{s:s, s:o, s:o, s:o, s:s}", "name", s->name, "to",
-		destinations(g->policy, s), "ports", ports(s), "egress", egress(g, s), "mode",
+		destinations(g->policy, s), "ports", ports(s), "egress", egress(c, g, s), "mode",
 		s->report ? "report" : "enforce");
 	struct limit limit;
 
+	if (json_array_size(json_object_get(p, "egress")) == 0 && g->config->nat)
+		json_object_set_new(p, "leaves", json_false());
+	if (generation_spread(g, s) == SPREAD_CONNECTION &&
+		json_array_size(json_object_get(p, "egress")) > 1)
+		json_object_set_new(p, "spread", json_string("connection"));
 	if (s->rate_ns == 0)
 		return p;
 	json_object_set_new(p, "rate", json_string(s->rate_text));
@@ -157,7 +166,10 @@ static void print_partner(FILE *out, const json_t *p)
 										: " (report only)");
 	print_list(out, "    to      ", json_object_get(p, "to"), "-");
 	print_list(out, "    ports   ", json_object_get(p, "ports"), "any (CONNECT: 443)");
-	print_list(out, "    egress  ", json_object_get(p, "egress"), "chosen by the kernel");
+	print_list(out, "    egress  ", json_object_get(p, "egress"),
+		json_object_get(p, "leaves") ? "none, so nothing leaves" : "chosen by the kernel");
+	if (json_object_get(p, "spread"))
+		fputs("    spread  each connection has one of them\n", out);
 	if (!json_object_get(p, "rate"))
 		return;
 	fprintf(out, "    rate    %s, burst %lld, per %s",

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "daemon/proxy/client.h"
+#include "daemon/proxy/fetch.h"
 #include "daemon/proxy/worker.h"
 
 void origin_pool_init(struct origin_pool *pool)
@@ -43,6 +44,10 @@ static void on_io(struct ev_loop *loop, ev_io *io, int revents)
 	conn_note(&o->conn, revents);
 	if (o->client) {
 		client_drive(o->client);
+		return;
+	}
+	if (o->fetch) {
+		fetch_drive(o->fetch);
 		return;
 	}
 	leave_pool(o);
@@ -85,6 +90,20 @@ static bool is_same(const struct origin *o, struct text host, const struct query
 	       text_equal((struct text){o->host, o->host_length}, host);
 }
 
+/* Might a new connection for this client leave from the address that this one leaves from? */
+static bool leaves_alike(
+	const struct origin *o, const struct query *query, const struct section *section)
+{
+	const struct generation *g = o->worker->generation;
+	const struct addr *egress;
+	bool none;
+
+	if (generation_spread(g, section) == SPREAD_CONNECTION)
+		return true;
+	egress = generation_egress(g, section, &o->at.addr, &query->client, 0, &none);
+	return egress ? o->has_egress && addr_equal(egress, &o->egress) : !none && !o->has_egress;
+}
+
 /* Nothing came that nobody asked for, nor the end.  The loop has looked since the last turn; in the
  * turn in which the connection came to the pool, it has not. */
 static bool is_quiet(const struct origin *o)
@@ -98,8 +117,8 @@ static bool is_quiet(const struct origin *o)
 	return recv(o->conn.fd, &byte, 1, MSG_PEEK) < 0 && errno == EAGAIN;
 }
 
-struct origin *origin_find(
-	struct worker *worker, const struct query *query, const struct verdict *verdict)
+struct origin *origin_find(struct worker *worker, const struct query *query,
+	const struct verdict *verdict, const struct addr *at)
 {
 	char address[ADDR_TEXT];
 	struct text host =
@@ -108,7 +127,9 @@ struct origin *origin_find(
 	struct origin *o;
 
 	LIST_FOREACH (o, &worker->origins.buckets[h % ORIGIN_BUCKETS], same) {
-		if (o->hash != h || !is_same(o, host, query, verdict->section) || !is_quiet(o))
+		if (o->hash != h || !is_same(o, host, query, verdict->section) ||
+			(at && !addr_equal(&o->at.addr, at)) ||
+			!leaves_alike(o, query, verdict->section) || !is_quiet(o))
 			continue;
 		if (policy_guard(worker->generation->policy, query, verdict, &o->at.addr, NULL) !=
 			REASON_MATCHED)
@@ -125,6 +146,7 @@ void origin_release(struct origin *o, bool reusable)
 	struct worker *w = o->worker;
 
 	o->client = NULL;
+	o->fetch = NULL;
 	if (!reusable || w->draining || o->generation != w->generation->number || o->conn.eof ||
 		o->conn.in || o->conn.out || worker_config(w)->origin_connections == 0) {
 		origin_free(o);

@@ -2,7 +2,8 @@
  * origin.h - connections to origins, and the pool of idle ones of one worker.
  *
  * A pooled connection is found again only for the same name, port and section of the same
- * generation, so it leaves from the same egress address and was dialled under the same rule.
+ * generation, and for a client to whom its egress address belongs: so it leaves from where a new
+ * one would, and was dialled under the same rule.
  */
 #pragma once
 
@@ -17,7 +18,8 @@ struct worker;
 struct origin {
 	struct conn conn;
 	struct worker *worker;
-	struct client *client; /* whose exchange it carries; NULL in the pool */
+	struct client *client; /* whose exchange it carries; NULL in the pool, and with a fetch */
+	struct fetch *fetch;   /* whose body it brings, or NULL */
 	struct endpoint at;    /* the address that was dialled */
 	struct addr egress;    /* bound source address */
 	bool has_egress;
@@ -48,10 +50,10 @@ struct origin *origin_new(struct worker *worker, int fd, struct text host, uint1
 	const struct section *section);
 void origin_free(struct origin *origin);
 
-/* Looks for an idle connection for this query's target under this verdict; its address is
- * held against the guard again, for this client.  NULL: none. */
-struct origin *origin_find(
-	struct worker *worker, const struct query *query, const struct verdict *verdict);
+/* Looks for an idle connection for this query's target under this verdict, to the address `at`
+ * (NULL: any); its address is held against the guard again, for this client.  NULL: none. */
+struct origin *origin_find(struct worker *worker, const struct query *query,
+	const struct verdict *verdict, const struct addr *at);
 
 /* Gives a connection that can carry another exchange back, or closes it. */
 void origin_release(struct origin *origin, bool reusable);

@@ -6,21 +6,36 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "daemon/log/log.h"
+#include "daemon/datapath/nat_metrics.h"
+#include "daemon/proxy/cached.h"
+#include "daemon/proxy/inquiry.h"
+#include "daemon/proxy/learn.h"
+#include "daemon/proxy/purge.h"
 #include "daemon/proxy/worker.h"
+#include "daemon/sealed.h"
+
+#define UNREAD_MOST 131072 /* bytes that the gate has not read, for what can wait */
+#define SCRAPED_EVERY 0.5  /* seconds, at most */
 
 struct proxy {
 	const struct proxy_start *start;
 	struct shared shared;
 	ev_io channel;
+	struct learn *learn;
+	struct purge *purge; /* under way; NULL: none */
+	uint64_t purge_number;
+	struct inquiry *inquiry;
+	ev_tstamp told_scraped;
 	uint64_t announced; /* the generation that FOLLOWS last told of */
 	unsigned started;   /* workers with a running thread */
-	bool failed;
+	bool failed, began_cache;
 };
 
 static void stop(struct proxy *p, bool failed)
@@ -36,6 +51,30 @@ static void tell(struct proxy *p, enum message_type type, uint64_t number, const
 	snprintf(m.text, sizeof(m.text), "%s", text);
 	if (channel_send(p->start->channel, &m, -1) && !p->shared.draining)
 		log_warn("the gate does not listen");
+}
+
+/* Leaves room in the channel for FOLLOWS. */
+static int tell_if_room(void *arg, const struct message *message)
+{
+	struct proxy *p = arg;
+	int unread = 0;
+
+	if (ioctl(p->start->channel, SIOCOUTQ, &unread) == 0 && unread > UNREAD_MOST)
+		return -EAGAIN;
+	return channel_send(p->start->channel, message, -1);
+}
+
+/* The gate makes NAT's page while somebody reads it. */
+static void tell_scraped(struct proxy *p)
+{
+	const struct message m = {.type = MESSAGE_SCRAPED};
+	ev_tstamp now = ev_now(p->shared.main_loop);
+
+	if (!atomic_exchange(&p->shared.scraped, false) ||
+		(now >= p->told_scraped && now - p->told_scraped < SCRAPED_EVERY))
+		return;
+	p->told_scraped = now;
+	tell_if_room(p, &m); /* if not now, then at the next one */
 }
 
 static void wake_workers(struct proxy *p)
@@ -66,6 +105,22 @@ static int start_workers(struct proxy *p, struct error *e)
 	return 0;
 }
 
+/* When the first partner wants it.  Without it everything goes on, only more slowly. */
+static void begin_cache(struct proxy *p, const struct generation *g)
+{
+	struct error e = {""};
+
+	if (p->shared.cache || !g->config->cache_size || !policy_caches(g->policy))
+		return;
+	/* Its descriptor is closed with it, and would be something else at a second try. */
+	if (p->began_cache)
+		return;
+	p->began_cache = true;
+	p->shared.cache = cache_new(g->config, p->start->cache_fd, &e);
+	if (!p->shared.cache)
+		log_error("nothing is cached until egretd is started again: %s", e.text);
+}
+
 static void follow(struct proxy *p, const struct message *m, int fd)
 {
 	struct error e = {""};
@@ -75,6 +130,7 @@ static void follow(struct proxy *p, const struct message *m, int fd)
 		tell(p, MESSAGE_REFUSES, m->number, e.text);
 		return;
 	}
+	begin_cache(p, next);
 	pthread_mutex_lock(&p->shared.lock);
 	old = p->shared.generation;
 	p->shared.generation = next;
@@ -101,6 +157,30 @@ static void change_access_log(struct proxy *p, int fd)
 	wake_workers(p);
 }
 
+/* A page that cannot be read leaves the one of before. */
+static void change_nat_page(struct proxy *p, int fd)
+{
+	struct text page;
+	char *text;
+	int error = fd < 0 ? -EBADF : sealed_read(fd, NAT_METRICS_MOST, &text, &page.length);
+
+	if (error) {
+		log_warn("NAT's metrics of the gate: %s", strerror(-error));
+		return;
+	}
+	page.at = text;
+	if (!nat_metrics_is_page(page)) {
+		log_warn("NAT's metrics of the gate are no metrics of NAT");
+		free(text);
+		return;
+	}
+	pthread_mutex_lock(&p->shared.lock);
+	free(p->shared.nat_page);
+	p->shared.nat_page = text;
+	p->shared.nat_page_length = page.length;
+	pthread_mutex_unlock(&p->shared.lock);
+}
+
 static void drain(struct proxy *p, double timeout)
 {
 	struct timespec now;
@@ -125,6 +205,37 @@ static void gate_gone(struct proxy *p)
 	drain(p, p->shared.generation ? p->shared.generation->config->drain_timeout : 0);
 }
 
+static void on_purged(void *arg, size_t removed)
+{
+	struct proxy *p = arg;
+	char text[32];
+
+	p->purge = NULL;
+	snprintf(text, sizeof(text), "%zu\n", removed);
+	tell(p, MESSAGE_PURGED, p->purge_number, text);
+}
+
+static void purge(struct proxy *p, const struct message *m)
+{
+	struct error e = {"nothing is cached"};
+	char text[sizeof(m->text)];
+	struct purge *begun = NULL;
+
+	if (p->purge)
+		error_set(&e, -EBUSY, "a purge is under way");
+	else if (p->shared.cache)
+		begun = purge_start(
+			p->shared.main_loop, p->shared.cache->store, m->text, on_purged, p, &e);
+	if (begun) {
+		p->purge = begun;
+		p->purge_number = m->number;
+		flights_forget(p->shared.cache->flights, NULL);
+		return;
+	}
+	snprintf(text, sizeof(text), "error: %.400s\n", e.text);
+	tell(p, MESSAGE_PURGED, m->number, text);
+}
+
 static void take(struct proxy *p, const struct message *m, int fd)
 {
 	switch (m->type) {
@@ -142,8 +253,22 @@ static void take(struct proxy *p, const struct message *m, int fd)
 	case MESSAGE_DRAIN:
 		drain(p, m->drain_timeout);
 		break;
+	case MESSAGE_NAT_PAGE:
+		change_nat_page(p, fd);
+		break;
+	case MESSAGE_PURGE:
+		purge(p, m);
+		break;
+	case MESSAGE_ASK:
+		inquiry_take(p->inquiry, m);
+		break;
+	case MESSAGE_TOLD:
+	case MESSAGE_PURGED:
 	case MESSAGE_FOLLOWS:
 	case MESSAGE_REFUSES:
+	case MESSAGE_LEARNT:
+	case MESSAGE_LEARNT_ALL:
+	case MESSAGE_SCRAPED:
 		break; /* these are ours to send */
 	}
 }
@@ -178,7 +303,8 @@ static void on_channel(struct ev_loop *loop, ev_io *io, int revents)
 		gate_gone(p);
 }
 
-/* A worker took over a generation, or has ended. */
+/* A worker took over a generation, served /metrics, or has ended.  Names are learnt for a
+ * generation only after FOLLOWS, so that the gate knows it when it is told of them. */
 static void on_worker(struct ev_loop *loop, ev_async *wake, int revents)
 {
 	struct proxy *p = wake->data;
@@ -198,7 +324,10 @@ static void on_worker(struct ev_loop *loop, ev_async *wake, int revents)
 	if (follows == p->start->workers && p->announced != number) {
 		p->announced = number;
 		tell(p, MESSAGE_FOLLOWS, number, "");
+		learn_follow(p->learn, p->shared.generation);
 	}
+	tell_scraped(p);
+	inquiry_look(p->inquiry);
 }
 
 static void finish(struct proxy *p)
@@ -210,6 +339,11 @@ static void finish(struct proxy *p)
 	for (unsigned i = 0; i < s->n_workers; i++)
 		worker_free(s->workers[i]);
 	free(s->workers);
+	cache_free(s->cache);
+	purge_free(p->purge);
+	inquiry_free(p->inquiry);
+	free(s->nat_page);
+	learn_free(p->learn);
 	limits_free(s->limits);
 	generation_put(s->generation);
 	if (s->access_fd >= 0)
@@ -225,14 +359,12 @@ int proxy_run(const struct proxy_start *start)
 			.listeners = start->listeners,
 			.n_listeners = start->n_listeners}};
 
-	log_set_process("proxy");
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGINT, SIG_IGN); /* a terminal sends these to the gate as well, which drains us */
-	signal(SIGTERM, SIG_IGN);
-	signal(SIGHUP, SIG_IGN);
 	pthread_mutex_init(&p.shared.lock, NULL);
+	node_clients_init(&p.shared.node_clients);
 	p.shared.main_loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
-	if (!p.shared.main_loop)
+	p.learn = p.shared.main_loop ? learn_new(p.shared.main_loop, tell_if_room, &p) : NULL;
+	p.inquiry = p.learn ? inquiry_new(&p.shared, start->channel) : NULL;
+	if (!p.inquiry)
 		return EXIT_FAILURE;
 	ev_async_init(&p.shared.wake_main, on_worker);
 	p.shared.wake_main.data = &p;

@@ -7,7 +7,11 @@
 
 #include "base/addr.h"
 
-enum listener_kind { LISTENER_PROXY, LISTENER_ADMIN };
+enum listener_kind {
+	LISTENER_PROXY,
+	LISTENER_CAPTURE, /* of connections that were made to others, and redirected here */
+	LISTENER_ADMIN,
+};
 
 struct listener {
 	int fd;
@@ -21,6 +25,7 @@ struct proxy_start {
 	const struct listener *listeners; /* SO_REUSEPORT: one for each address and worker */
 	size_t n_listeners;
 	unsigned workers;
+	int cache_fd; /* a file for the cache, of [cache] size; -1: none.  It becomes the proxy's */
 };
 
 /* Runs until drained, or until the gate is gone.  Returns the exit status.  Privileges are already

@@ -10,15 +10,18 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "daemon/http/forward.h"
+#include "daemon/proxy/cached.h"
 #include "daemon/proxy/origin.h"
 #include "daemon/proxy/worker.h"
 
 /* 1xx responses to one request: a client that does not read holds them all here. */
-#define INTERIMS 16
+#define INTERIMS 8
 
-/* The exchange fails: an answer, or where one has begun, a cut. */
+/* The exchange fails: an answer, behind what 1xx responses there are, or where one has begun, a
+ * cut. */
 static enum next fail(
 	struct client *c, enum ending ending, int status, const char *error, const char *details)
 {
@@ -27,7 +30,7 @@ static enum next fail(
 	if (x->origin)
 		origin_release(x->origin, false);
 	x->origin = NULL;
-	if (x->final || buffer_held(c->conn.out) > 0) {
+	if (x->final) {
 		x->record.ending = ending;
 		x->record.detail = details;
 		client_reset(c);
@@ -110,7 +113,7 @@ static enum framing framing_for(const struct exchange *x, const struct head *hea
 		return x->minor == 1 ? FRAMING_CHUNKED : FRAMING_CLOSE;
 	if (head->body == BODY_CHUNKED && x->minor == 0)
 		return FRAMING_CLOSE;
-	return FRAMING_SAME;
+	return head->body == BODY_CHUNKED && x->trailers ? FRAMING_TRAILERS : FRAMING_SAME;
 }
 
 static enum next forward_head(struct client *c, const struct head *head)
@@ -120,9 +123,10 @@ static enum next forward_head(struct client *c, const struct head *head)
 	struct text name = text_of(x->generation->config->name);
 	enum framing framing = framing_for(x, head);
 	bool interim = head->status < 200;
-	size_t size = head->length + FORWARD_EXTRA(name.length) + DATE_TEXT;
+	size_t size = head->length + FORWARD_EXTRA(name.length) + DATE_TEXT + CACHED_LINES;
+	char lines[CACHED_LINES];
 	struct buffer *out;
-	size_t n;
+	size_t n, n_lines;
 
 	if (!interim) {
 		c->keep_alive = c->keep_alive && framing != FRAMING_CLOSE && !w->draining &&
@@ -135,23 +139,60 @@ static enum next forward_head(struct client *c, const struct head *head)
 		x->request = NULL;
 		flow_init(&x->to_client, head->body, head->body_length,
 			framing == FRAMING_CHUNKED ||
-				(head->body == BODY_CHUNKED && framing == FRAMING_SAME));
+				(head->body == BODY_CHUNKED && framing != FRAMING_CLOSE));
+		if (framing == FRAMING_TRAILERS)
+			flow_keep_trailers(&x->to_client);
 	}
 	if (interim && x->minor == 0)
 		return WAIT; /* RFC 9110 15.2: not to a HTTP/1.0 client */
 	out = conn_out(&c->conn, &w->buffers, size);
 	if (!out)
 		return no_memory(c);
+	n_lines = x->cached && !interim ? cached_lines(x, lines) : 0;
 	n = forward_response(out->data + out->end, buffer_room(out), head, c->keep_alive || interim,
-		x->minor, framing, name, text_of(worker_date(w)));
+		x->minor, framing, name, text_of(worker_date(w)), (struct text){lines, n_lines});
 	CHECK(n > 0);
 	out->end += n;
 	return WAIT;
 }
 
+/* Nobody knows what either side takes for the next message: both connections end. */
 static enum next bad_response(struct client *c, const struct head_error *error)
 {
+	c->exchange->has_body = true; /* for all we know: the client's is left unread and lingers */
 	return fail(c, ENDING_BAD_RESPONSE, 502, "http_protocol_error", error->text);
+}
+
+/* A tunnel from here on: what came behind the 101 belongs to it. */
+static enum next switch_protocols(struct client *c, const struct head *head)
+{
+	struct exchange *x = c->exchange;
+	struct worker *w = c->worker;
+	struct conn *from = &x->origin->conn;
+	enum next next;
+	size_t held;
+
+	if (from->out)
+		return bad_response(c, &(struct head_error){502, "101: before the request"});
+	next = forward_head(c, head);
+	if (next != WAIT)
+		return next;
+	x->final = true;
+	conn_consume(from, &w->buffers, head->length);
+	held = buffer_held(from->in);
+	if (held > 0) {
+		struct buffer *out = conn_out(&c->conn, &w->buffers, held);
+
+		if (!out)
+			return no_memory(c);
+		memcpy(out->data + out->end, buffer_text(from->in).at, held);
+		out->end += held;
+		conn_consume(from, &w->buffers, held);
+	}
+	x->record.status = head->status;
+	x->record.first_byte = w->now - x->began;
+	x->record.to_client = held;
+	return exchange_tunnel(c);
 }
 
 /* Reads response heads up to the final one.  WAIT: x->final tells. */
@@ -163,7 +204,8 @@ static enum next read_response_head(struct client *c)
 	struct head_limits limits = worker_head_limits(w);
 
 	while (!x->final) {
-		struct head head = {.fields = w->fields};
+		struct head head = {
+			.fields = w->fields, .upgrade = text_of(x->upgrade ? x->upgrade : "")};
 		struct head_error error;
 		enum head_result r = HEAD_MORE;
 		enum next next;
@@ -175,11 +217,18 @@ static enum next read_response_head(struct client *c)
 			r = head_response(buffer_text(from->in), &limits, x->method, &head, &error);
 		if (r == HEAD_BAD)
 			return bad_response(c, &error);
+		if (r == HEAD_DONE && head.status == 101)
+			return switch_protocols(c, &head);
 		if (r == HEAD_DONE) {
 			if (head.status < 200 && ++x->interims > INTERIMS)
 				return bad_response(
 					c, &(struct head_error){502, "too many 1xx responses"});
-			next = forward_head(c, &head);
+			next = head.status < 200 ? WAIT : cached_response(c, &head);
+			if (next != WAIT)
+				return next;
+			if (c->background && head.status >= 200)
+				return CLOSE;
+			next = c->background ? WAIT : forward_head(c, &head);
 			conn_consume(from, &w->buffers, head.length);
 			x->seen = 0;
 			if (next != WAIT)
@@ -266,6 +315,12 @@ enum next exchange_timeout(struct client *c)
 {
 	struct exchange *x = c->exchange;
 
+	if (c->state == CLIENT_FOLLOW || c->state == CLIENT_LOOKUP)
+		return cached_alone(c);
+	if (c->state == CLIENT_SERVE) {
+		x->record.ending = x->cached->waits ? ENDING_ORIGIN_TIMEOUT : ENDING_CLIENT_TIMEOUT;
+		client_reset(c);
+	}
 	if (c->state != CLIENT_RELAY)
 		return CLOSE;
 	if (!x->to_origin.taken && !flow_wants_write(&x->to_origin, &x->origin->conn) &&
@@ -284,6 +339,10 @@ void exchange_wants(const struct client *c, int *client_events, int *origin_even
 	const struct exchange *x = c->exchange;
 	bool relay = c->state == CLIENT_RELAY && x->origin;
 
+	if (c->state == CLIENT_SERVE) {
+		serve_wants(c, client_events);
+		return;
+	}
 	if (!relay) {
 		*client_events = c->conn.in ? 0 : EV_READ;
 		return;

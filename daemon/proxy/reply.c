@@ -18,6 +18,7 @@ static const struct {
 	{408, "Request Timeout"},
 	{414, "URI Too Long"},
 	{417, "Expectation Failed"},
+	{421, "Misdirected Request"},
 	{429, "Too Many Requests"},
 	{431, "Request Header Fields Too Large"},
 	{500, "Internal Server Error"},
@@ -82,6 +83,8 @@ ssize_t reply_put(struct conn *conn, struct buffer_pool *pool, const struct repl
 			fprintf(head, "; rcode=\"%s\"", reply->rcode);
 		fprintf(head, "; details=\"%s\"\r\n", details);
 	}
+	if (reply->allow)
+		fprintf(head, "Allow: %s\r\n", reply->allow);
 	if (reply->retry_after)
 		fprintf(head, "Retry-After: %llu\r\n", (unsigned long long)reply->retry_after);
 	fprintf(head, "Connection: %s\r\n\r\n", reply->keep_alive ? "keep-alive" : "close");

@@ -12,6 +12,7 @@ struct reply {
 	const char *error;    /* RFC 9209 2.3 error type, or NULL: no Proxy-Status */
 	const char *rcode;    /* dns_error: RFC 9209 2.3.2 extra parameter, or NULL */
 	const char *details;  /* for a person; other than printable ASCII is shown as '?' */
+	const char *allow;    /* 405: the methods that are (RFC 9110 15.5.6), or NULL */
 	uint64_t retry_after; /* seconds; 0: no Retry-After */
 	const char *type;     /* NULL: text/plain */
 	struct text body;     /* length 0: "egret: DETAILS\n" */

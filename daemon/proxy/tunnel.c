@@ -16,6 +16,7 @@
 struct tunnel {
 	struct worker *worker;
 	TAILQ_ENTRY(tunnel) idle;
+	uint64_t id;          /* worker_next_id() */
 	double began, active; /* monotonic; active: when bytes last moved */
 	struct conn client, origin;
 	struct pump to_origin, to_client;
@@ -153,13 +154,27 @@ static void on_origin(struct ev_loop *loop, ev_io *io, int revents)
 	drive(t);
 }
 
-/* Would this tunnel be made again, and leave from the same address?  If not, `v` says why, as far
- * as the policy does. */
+/* Is the address that it leaves from still one of those under `section`?  Which of several is for
+ * new connections to choose. */
+static bool leaves_from_its_address(
+	const struct tunnel *t, const struct generation *now, const struct section *section)
+{
+	const struct addr *at;
+	size_t n = generation_egresses(now, section, &at);
+
+	if (!t->record.has_egress)
+		return n == 0 && !now->config->nat;
+	for (size_t i = 0; i < n; i++)
+		if (addr_equal(&at[i], &t->record.egress))
+			return true;
+	return false;
+}
+
+/* Would this tunnel be made again, and might it leave from its address?  If not, `v` says why, as
+ * far as the policy does. */
 static bool still_allowed(const struct tunnel *t, const struct generation *now, struct verdict *v)
 {
 	const struct section *block = NULL;
-	const struct addr *egress;
-	bool none;
 
 	*v = policy_decide(now->policy, &t->query);
 	if (v->action == ACTION_ALLOW)
@@ -169,10 +184,7 @@ static bool still_allowed(const struct tunnel *t, const struct generation *now, 
 		v->section = v->reason == REASON_BLOCKED_ADDRESS ? block : v->section;
 		return false;
 	}
-	egress = generation_egress(now, v->section, &t->record.origin.addr, &none);
-	if (none || !egress != !t->record.has_egress)
-		return false;
-	return !egress || addr_equal(egress, &t->record.egress);
+	return leaves_from_its_address(t, now, v->section);
 }
 
 static void close_denied(struct tunnel *t, const struct verdict *v)
@@ -226,6 +238,7 @@ bool tunnel_start(struct worker *w, struct conn *client, struct conn *origin,
 		return false;
 	texts = t->texts;
 	t->worker = w;
+	t->id = worker_next_id(w);
 	t->generation = generation_get(generation);
 	t->query = *query;
 	t->record = *record;
@@ -277,4 +290,33 @@ void tunnels_close_all(struct worker *w, enum ending ending)
 
 	while ((t = TAILQ_FIRST(&w->tunnels)))
 		abort_both(t, ending);
+}
+
+void tunnels_each(
+	const struct worker *w, void (*each)(void *arg, const struct survey_row *row), void *arg)
+{
+	const struct tunnel *t;
+
+	TAILQ_FOREACH (t, &w->tunnels, idle) {
+		struct survey_row row = {
+			.id = t->id, .client = t->record.client, .state = "tunnel"};
+
+		survey_fill(&row, &t->record);
+		row.captured = t->record.captured;
+		row.seconds = w->now - t->began;
+		row.idle = w->now - t->active;
+		each(arg, &row);
+	}
+}
+
+bool tunnels_kill(struct worker *w, uint64_t id)
+{
+	struct tunnel *t;
+
+	TAILQ_FOREACH (t, &w->tunnels, idle)
+		if (t->id == id) {
+			abort_both(t, ENDING_KILLED);
+			return true;
+		}
+	return false;
 }

@@ -1,5 +1,6 @@
 /*
- * tunnel.h - a CONNECT after its 200: two sockets and the bytes between them, spliced.
+ * tunnel.h - a CONNECT after its 200, an Upgrade after its 101: two sockets and the bytes between
+ * them, spliced.
  *
  * Each direction ends on its own (half-close); the tunnel ends when both have, when either side
  * fails, when it idles too long, or when a new policy denies it.
@@ -10,6 +11,7 @@
 
 #include "daemon/log/record.h"
 #include "daemon/net/conn.h"
+#include "daemon/proxy/survey.h"
 
 struct worker;
 struct generation;
@@ -29,3 +31,8 @@ void tunnels_recheck(struct worker *worker);
 /* Ends those without traffic since before `than`. */
 void tunnels_close_idle(struct worker *worker, double than);
 void tunnels_close_all(struct worker *worker, enum ending ending);
+
+/* As clients_each() and clients_kill(). */
+void tunnels_each(const struct worker *worker,
+	void (*each)(void *arg, const struct survey_row *row), void *arg);
+bool tunnels_kill(struct worker *worker, uint64_t id);

@@ -12,6 +12,7 @@
 
 #include "daemon/log/log.h"
 #include "daemon/proxy/client.h"
+#include "daemon/proxy/fetch.h"
 #include "daemon/proxy/tunnel.h"
 
 #define ACCEPTS 32       /* most connections accepted in one turn */
@@ -49,6 +50,21 @@ uint64_t worker_ns(struct worker *w)
 	return (uint64_t)(w->now * 1e9);
 }
 
+/* SplitMix64 (Steele, Lea, Flood 2014). */
+uint32_t worker_random(struct worker *w)
+{
+	uint64_t z = w->random += 0x9e3779b97f4a7c15u;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+	return (uint32_t)((z ^ z >> 31) >> 32);
+}
+
+uint64_t worker_next_id(struct worker *w)
+{
+	return ++w->ids * w->shared->n_workers + w->index;
+}
+
 struct head_limits worker_head_limits(const struct worker *w)
 {
 	const struct config *config = worker_config(w);
@@ -72,8 +88,13 @@ static void end_if_drained(struct worker *w)
 
 void worker_connection_closed(struct worker *w, enum listener_kind kind)
 {
-	if (kind == LISTENER_PROXY)
+	if (kind != LISTENER_ADMIN)
 		atomic_fetch_sub_explicit(&w->shared->clients, 1, memory_order_relaxed);
+	end_if_drained(w);
+}
+
+void worker_connection_moved(struct worker *w)
+{
 	end_if_drained(w);
 }
 
@@ -105,7 +126,7 @@ static void on_retry_accept(struct ev_loop *loop, ev_timer *timer, int revents)
 static void accepted(struct worker *w, int fd, const struct sockaddr *sa, enum listener_kind kind)
 {
 	size_t max = worker_config(w)->max_connections;
-	size_t n = kind == LISTENER_PROXY
+	size_t n = kind != LISTENER_ADMIN
 			   ? atomic_fetch_add_explicit(&w->shared->clients, 1, memory_order_relaxed)
 			   : 0;
 	bool over = n >= max;
@@ -119,6 +140,8 @@ static void accepted(struct worker *w, int fd, const struct sockaddr *sa, enum l
 		worker_connection_closed(w, kind);
 		return;
 	}
+	if (kind == LISTENER_PROXY)
+		node_clients_note(&w->shared->node_clients, w->generation, &at.addr, fd, w->now);
 	if (!client_new(w, fd, &at, kind, over))
 		worker_connection_closed(w, kind);
 }
@@ -163,15 +186,20 @@ static void follow(struct worker *w, struct generation *next)
 
 	if (fields > old->config->max_header_fields) {
 		struct field *larger = calloc(fields, sizeof(*larger));
+		struct field *request = calloc(fields + WORKER_FIELDS_EXTRA, sizeof(*request));
 
-		if (!larger) {
+		if (!larger || !request) {
+			free(larger);
+			free(request);
 			log_error("worker %u: out of memory: stays with generation %llu", w->index,
 				(unsigned long long)old->number);
 			generation_put(next);
 			return;
 		}
 		free(w->fields);
+		free(w->request_fields);
 		w->fields = larger;
+		w->request_fields = request;
 	}
 	w->generation = next;
 	resolver_set_hosts(w->resolver, &next->hosts);
@@ -212,6 +240,7 @@ static void on_wake(struct ev_loop *loop, ev_async *wake, int revents)
 	struct worker *w = wake->data;
 	struct shared *s = w->shared;
 	struct generation *next;
+	struct survey *survey;
 	unsigned serial;
 	bool draining;
 	int fd = -1;
@@ -224,11 +253,14 @@ static void on_wake(struct ev_loop *loop, ev_async *wake, int revents)
 	if (serial != w->access_serial && s->access_fd >= 0)
 		fd = fcntl(s->access_fd, F_DUPFD_CLOEXEC, 3);
 	draining = s->draining;
+	survey = s->survey_number != w->surveyed ? s->survey : NULL; /* else it may go meanwhile */
 	pthread_mutex_unlock(&s->lock);
 	if (serial != w->access_serial)
 		change_access_log(w, serial, fd);
 	if (next)
 		follow(w, next);
+	if (survey)
+		survey_take_part(survey, w);
 	if (draining && !w->draining)
 		begin_drain(w);
 	ev_async_send(s->main_loop, &s->wake_main);
@@ -280,22 +312,6 @@ static void *run(void *arg)
 	return NULL;
 }
 
-static struct resolver *make_resolver(struct worker *w, struct error *e)
-{
-	const struct config *config = worker_config(w);
-	struct resolver_options options = {.servers = config->dns_servers.at,
-		.n_servers = config->dns_servers.n,
-		.timeout = config->dns_timeout,
-		.cache_names = config->dns_cache,
-		.min_ttl = config->dns_min_ttl,
-		.max_ttl = config->dns_max_ttl,
-		.negative_ttl = config->dns_negative_ttl,
-		.queries = config->dns_queries,
-		.waiters = config->dns_waiters};
-
-	return resolver_new(w->loop, &options, e);
-}
-
 static int add_listeners(struct worker *w)
 {
 	static const int on = 1;
@@ -322,15 +338,15 @@ static int make_parts(struct worker *w, struct error *e)
 {
 	w->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
 	w->fields = calloc(worker_config(w)->max_header_fields, sizeof(*w->fields));
+	w->request_fields = calloc(worker_config(w)->max_header_fields + WORKER_FIELDS_EXTRA,
+		sizeof(*w->request_fields));
 	w->access = access_new(-1, worker_config(w)->access_format, ACCESS_BUFFER);
 	w->metrics = metrics_new();
-	if (!w->loop || !w->fields || !w->access || !w->metrics || add_listeners(w))
+	if (!w->loop || !w->fields || !w->request_fields || !w->access || !w->metrics ||
+		add_listeners(w))
 		return error_set(e, -ENOMEM, "worker %u: out of memory", w->index);
-	w->resolver = make_resolver(w, e);
-	if (!w->resolver)
-		return -EINVAL;
-	resolver_set_hosts(w->resolver, &w->generation->hosts);
-	return 0;
+	w->resolver = generation_resolver(w->generation, w->loop, e);
+	return w->resolver ? 0 : -EINVAL;
 }
 
 static void init_watchers(struct worker *w)
@@ -340,6 +356,7 @@ static void init_watchers(struct worker *w)
 	ev_init(&w->retry_accept, on_retry_accept);
 	ev_check_init(&w->turn, on_turn);
 	ev_set_priority(&w->turn, EV_MAXPRI);
+	ready_list_init(&w->ready, w->loop);
 	w->wake.data = w->second.data = w->retry_accept.data = w->turn.data = w;
 	ev_async_start(w->loop, &w->wake);
 	ev_check_start(w->loop, &w->turn);
@@ -355,6 +372,7 @@ struct worker *worker_new(struct shared *shared, unsigned index, struct error *e
 	}
 	w->shared = shared;
 	w->index = index;
+	w->random = index;
 	w->access_fd = -1;
 	w->accepts = 1;
 	w->told_full = -INFINITY;
@@ -362,6 +380,7 @@ struct worker *worker_new(struct shared *shared, unsigned index, struct error *e
 	atomic_init(&w->follows, w->generation->number);
 	TAILQ_INIT(&w->clients);
 	TAILQ_INIT(&w->tunnels);
+	TAILQ_INIT(&w->fetches);
 	origin_pool_init(&w->origins);
 	if (make_parts(w, e)) {
 		worker_free(w);
@@ -398,7 +417,9 @@ void worker_free(struct worker *w)
 	if (w->loop) {
 		clients_close_all(w, ENDING_DRAINED);
 		tunnels_close_all(w, ENDING_DRAINED);
+		fetches_close_all(w);
 		origin_close_idle(w, INFINITY);
+		ready_list_fini(&w->ready);
 		resolver_free(w->resolver);
 	}
 	access_free(w->access);
@@ -408,6 +429,7 @@ void worker_free(struct worker *w)
 	buffer_pool_fini(&w->buffers);
 	pipe_pool_fini(&w->pipes);
 	free(w->fields);
+	free(w->request_fields);
 	free(w->listeners);
 	free(w->listening);
 	generation_put(w->generation);

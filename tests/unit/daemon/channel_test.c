@@ -105,7 +105,7 @@ static void a_side_that_does_not_read_makes_the_other_neither_wait_nor_fail(void
 
 static void make_type_unknown(struct message *m)
 {
-	m->type = (enum message_type)(MESSAGE_REFUSES + 1);
+	m->type = (enum message_type)MESSAGE_TYPES;
 }
 
 static void make_type_negative(struct message *m)
@@ -135,7 +135,7 @@ static void make_ready_no_bool(struct message *m)
 
 static void make_three_addresses(struct message *m)
 {
-	m->n_egress = 3;
+	m->n_egress = MESSAGE_EGRESS_MAX + 1;
 }
 
 static void make_timeout_nan(struct message *m)
@@ -148,11 +148,37 @@ static void make_timeout_negative(struct message *m)
 	m->drain_timeout = -1;
 }
 
+static void make_too_many_learnt(struct message *m)
+{
+	m->learnt.n = LEARNT_TOLD + 1;
+}
+
+static void make_partial_no_bool(struct message *m)
+{
+	memset(&m->learnt.partial, 0xff, 1);
+}
+
+static void make_ttl_nan(struct message *m)
+{
+	m->learnt.ttl = NAN;
+}
+
+static void make_ttl_infinite(struct message *m)
+{
+	m->learnt.ttl = INFINITY;
+}
+
+static void make_ttl_negative(struct message *m)
+{
+	m->learnt.ttl = -0.1;
+}
+
 static void a_malformed_message_is_refused_and_its_descriptor_closed(void **state)
 {
 	static void (*const spoil[])(struct message *) = {make_type_unknown, make_type_negative,
 		fill_digest, fill_text, fill_not_ready, make_ready_no_bool, make_three_addresses,
-		make_timeout_nan, make_timeout_negative};
+		make_timeout_nan, make_timeout_negative, make_too_many_learnt, make_partial_no_bool,
+		make_ttl_nan, make_ttl_infinite, make_ttl_negative};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(spoil); i++) {

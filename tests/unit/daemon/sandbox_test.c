@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/sockios.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -15,6 +16,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -137,7 +139,38 @@ static int kernel_interfaces_are_refused(void)
 
 static int signals_to_others_are_refused(void)
 {
-	return refused(kill(getppid(), 0)) && refused(kill(getpid(), 0));
+	siginfo_t info = {.si_code = SI_QUEUE};
+
+	return refused(kill(getppid(), 0)) && refused(kill(getpid(), 0)) &&
+	       refused(syscall(SYS_tgkill, getppid(), getppid(), 0)) &&
+	       refused(syscall(SYS_rt_sigqueueinfo, getppid(), 0, &info)) &&
+	       refused(syscall(SYS_rt_tgsigqueueinfo, getppid(), getppid(), 0, &info));
+}
+
+/* O_ASYNC sends a signal of the caller's choice to whom the descriptor belongs. */
+static int descriptors_are_given_to_nobody(void)
+{
+	const struct f_owner_ex parent = {F_OWNER_PID, getppid()};
+	int in[2], owner = getppid();
+
+	return pipe2(in, O_CLOEXEC) == 0 && refused(fcntl(in[0], F_SETOWN, getppid())) &&
+	       refused(fcntl(in[0], F_SETOWN_EX, &parent)) &&
+	       refused(ioctl(in[0], FIOSETOWN, &owner)) && refused(ioctl(in[0], SIOCSPGRP, &owner));
+}
+
+/* The kernel looks at 32 bits of the command. */
+static int typing_into_a_terminal_is_refused(void)
+{
+	static const unsigned long above = 1UL << 32;
+
+	return refused(ioctl(0, TIOCSTI, "x")) && refused(ioctl(0, TIOCLINUX, "\2")) &&
+	       refused(syscall(SYS_ioctl, 0, TIOCSTI | above, "x")) &&
+	       refused(syscall(SYS_ioctl, 0, TIOCLINUX | above, "\2"));
+}
+
+static int a_signal_to_itself_is_there(void)
+{
+	return signal(SIGUSR1, SIG_IGN) != SIG_ERR && raise(SIGUSR1) == 0;
 }
 
 static int only_network_sockets_are_made(void)
@@ -181,6 +214,8 @@ static void what_a_proxy_has_no_use_for_is_refused(void **state)
 	assert_int_equal(in_sandbox(files_to_write_are_refused), 0);
 	assert_int_equal(in_sandbox(kernel_interfaces_are_refused), 0);
 	assert_int_equal(in_sandbox(signals_to_others_are_refused), 0);
+	assert_int_equal(in_sandbox(descriptors_are_given_to_nobody), 0);
+	assert_int_equal(in_sandbox(typing_into_a_terminal_is_refused), 0);
 	assert_int_equal(in_sandbox(only_network_sockets_are_made), 0);
 }
 
@@ -189,6 +224,7 @@ static void what_a_proxy_needs_is_there(void **state)
 	(void)state;
 	assert_int_equal(in_sandbox(files_to_read_are_there), 0);
 	assert_int_equal(in_sandbox(threads_pipes_and_splice_are_there), 0);
+	assert_int_equal(in_sandbox(a_signal_to_itself_is_there), 0);
 }
 
 static void a_step_that_silently_does_nothing_is_an_error(void **state)

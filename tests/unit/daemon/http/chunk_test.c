@@ -204,6 +204,62 @@ static void bounds_lines_and_trailers(void **state)
 	assert_int_equal(try_padded("0\r\nA: b\r\nC: ", trailer + 1, "\r\n\r\n"), CHUNK_BAD);
 }
 
+static void keeps_trailers_where_they_are_wanted(void **state)
+{
+	static const struct {
+		const char *in, *trailers;
+	} bodies[] = {
+		{"5;a=b\r\nhello\r\n0\r\n\r\n", "\r\n"},
+		{"0\r\nA: b\r\n\r\n", "A: b\r\n\r\n"},
+		{"1\r\nx\r\n0;e\r\nA:\r\nB: \t\xe4 \r\n\r\n", "A:\r\nB: \t\xe4 \r\n\r\n"},
+	};
+	char kept[CHUNK_TRAILER_MAX];
+	struct text in, some, data;
+	struct chunk chunk;
+	enum chunk_result r;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(bodies); i++) {
+		for (size_t step = 1; step < 40; step += 38) {
+			chunk_init(&chunk);
+			chunk.trailers = kept;
+			in = text_of(bodies[i].in);
+			do {
+				some = (struct text){in.at, in.length < step ? in.length : step};
+				r = chunk_next(&chunk, &some, &data);
+				in.length -= (size_t)(some.at - in.at);
+				in.at = some.at;
+			} while (r == CHUNK_DATA || r == CHUNK_MORE);
+			assert_int_equal(r, CHUNK_END);
+			assert_int_equal(chunk.n_trailers, strlen(bodies[i].trailers));
+			assert_memory_equal(kept, bodies[i].trailers, chunk.n_trailers);
+		}
+	}
+}
+
+static void keeps_no_more_trailers_than_there_is_room_for(void **state)
+{
+	static char in[CHUNK_TRAILER_MAX + 100];
+	char *kept = malloc(CHUNK_TRAILER_MAX);
+	struct text rest, data;
+	struct chunk chunk;
+
+	(void)state;
+	CHECK(kept);
+	for (size_t length = CHUNK_TRAILER_MAX - 20; length < CHUNK_TRAILER_MAX + 20; length++) {
+		strcpy(in, "0\r\nA: ");
+		memset(in + 6, 'a', length);
+		strcpy(in + 6 + length, "\r\n\r\n");
+		chunk_init(&chunk);
+		chunk.trailers = kept;
+		rest = text_of(in);
+		assert_int_equal(chunk_next(&chunk, &rest, &data),
+			length + 7 <= CHUNK_TRAILER_MAX ? CHUNK_END : CHUNK_BAD);
+		assert_true(chunk.n_trailers <= CHUNK_TRAILER_MAX);
+	}
+	free(kept);
+}
+
 static void writes_what_it_reads(void **state)
 {
 	static const struct {
@@ -228,6 +284,8 @@ int main(void)
 		cmocka_unit_test(refuses_nul_everywhere_but_in_data),
 		cmocka_unit_test(takes_the_largest_size),
 		cmocka_unit_test(bounds_lines_and_trailers),
+		cmocka_unit_test(keeps_trailers_where_they_are_wanted),
+		cmocka_unit_test(keeps_no_more_trailers_than_there_is_room_for),
 		cmocka_unit_test(writes_what_it_reads),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -70,6 +70,20 @@ static const struct {
 	     "Trailer: x\r\nUpgrade: x\r\nProxy-Authorization: x\r\nProxy-Authenticate: x\r\n"
 	     "Proxy-Authentication-Info: x\r\nx-a: x\r\nX-B: b\r\nVia: 1.0 fred\r\n\r\n",
 		"GET / HTTP/1.1\r\n" HOST "X-B: b\r\nVia: 1.0 fred\r\n" VIA "\r\n"},
+	{GET "Connection: upgrade, x\r\nUpgrade: websocket\r\nX: 1\r\n\r\n",
+		"GET / HTTP/1.1\r\n" HOST "Connection: Upgrade\r\nUpgrade: websocket\r\n" VIA
+		"\r\n"},
+	/* trailers are wanted; not of HTTP/1.0, which has none */
+	{GET "Connection: TE\r\nTE: trailers\r\nA: 1\r\n\r\n",
+		"GET / HTTP/1.1\r\n" HOST "A: 1\r\nConnection: TE\r\nTE: trailers\r\n" VIA "\r\n"},
+	{GET "TE: gzip;q=0.5, Trailers\r\n\r\n",
+		"GET / HTTP/1.1\r\n" HOST "Connection: TE\r\nTE: trailers\r\n" VIA "\r\n"},
+	{GET "TE: trailersx\r\n\r\n", "GET / HTTP/1.1\r\n" HOST VIA "\r\n"},
+	{"GET http://h/ HTTP/1.0\r\nTE: trailers\r\n\r\n",
+		"GET / HTTP/1.1\r\n" HOST "Via: 1.0 egret\r\n\r\n"},
+	{GET "Connection: upgrade, te\r\nUpgrade: websocket\r\nTE: trailers\r\n\r\n",
+		"GET / HTTP/1.1\r\n" HOST "Connection: Upgrade\r\nUpgrade: websocket\r\n" VIA
+		"\r\n"},
 	/* framing */
 	{"POST http://h/ HTTP/1.1\r\n" HOST "Content-Length:   42\r\nA: 1\r\n\r\n",
 		"POST / HTTP/1.1\r\n" HOST "A: 1\r\nContent-Length: 42\r\n" VIA "\r\n"},
@@ -132,14 +146,15 @@ static char *forward_as_response(
 	size_t size = strlen(in) + FORWARD_EXTRA(5);
 	char *out = malloc(size);
 	CHECK(out);
-	size_t length = forward_response(out, size, &head, keep_alive, minor, framing, name, date);
+	size_t length = forward_response(
+		out, size, &head, keep_alive, minor, framing, name, date, (struct text){NULL, 0});
 	assert_true(length > 0);
 	for (size_t less = 0; less < length; less++)
-		assert_int_equal(
-			forward_response(out, less, &head, keep_alive, minor, framing, name, date),
+		assert_int_equal(forward_response(out, less, &head, keep_alive, minor, framing,
+					 name, date, (struct text){NULL, 0}),
 			0);
-	assert_int_equal(
-		forward_response(out, length, &head, keep_alive, minor, framing, name, date),
+	assert_int_equal(forward_response(out, length, &head, keep_alive, minor, framing, name,
+				 date, (struct text){NULL, 0}),
 		length);
 	out[length] = '\0';
 	return out;
@@ -170,6 +185,14 @@ static const struct {
 		  "Upgrade: h2c\r\nConnection: upgrade\r\nContent-Length: 0\r\n\r\n",
 		METHOD_GET, true, 1, FRAMING_SAME,
 		OK DATED "Via: 1.1 a\r\nContent-Length: 0\r\n" VIA "\r\n"},
+	{OK "Date: x\r\nCache-Control: public\r\nX: y\r\nConnection: date, cache-control, x\r\n"
+	    "Content-Length: 0\r\n\r\n",
+		METHOD_GET, true, 1, FRAMING_SAME, OK DATED "Content-Length: 0\r\n" VIA "\r\n"},
+	{"HTTP/1.1 426 x\r\n" DATED "Upgrade: TLS/1.2\r\nConnection: upgrade\r\n"
+	 "Content-Length: 0\r\n\r\n",
+		METHOD_GET, true, 1, FRAMING_SAME,
+		"HTTP/1.1 426 x\r\n" DATED "Content-Length: 0\r\nConnection: Upgrade\r\n"
+		"Upgrade: TLS/1.2\r\n" VIA "\r\n"},
 	/* chunked, to clients that know it and to those that do not */
 	{OK DATED "Transfer-Encoding: chunked\r\n\r\n", METHOD_GET, true, 1, FRAMING_SAME,
 		OK DATED "Transfer-Encoding: chunked\r\n" VIA "\r\n"},
@@ -177,6 +200,12 @@ static const struct {
 		OK DATED "Connection: close\r\n" VIA "\r\n"},
 	{OK DATED "Transfer-Encoding: chunked\r\n\r\n", METHOD_GET, true, 0, FRAMING_SAME,
 		OK DATED "Connection: close\r\n" VIA "\r\n"},
+	/* trailers come behind it */
+	{OK DATED "Transfer-Encoding: chunked\r\nTrailer: a, b\r\n\r\n", METHOD_GET, true, 1,
+		FRAMING_TRAILERS,
+		OK DATED "Trailer: a, b\r\nTransfer-Encoding: chunked\r\n" VIA "\r\n"},
+	{OK DATED "Transfer-Encoding: chunked\r\nTrailer: a, b\r\n\r\n", METHOD_GET, true, 1,
+		FRAMING_SAME, OK DATED "Transfer-Encoding: chunked\r\n" VIA "\r\n"},
 	/* until the origin closes */
 	{OK DATED "\r\n", METHOD_GET, true, 1, FRAMING_SAME,
 		OK DATED "Connection: close\r\n" VIA "\r\n"},
@@ -208,6 +237,51 @@ static void sends_responses_anew(void **state)
 		char *out = forward_as_response(responses[i].in, responses[i].method,
 			responses[i].keep_alive, responses[i].client_minor, responses[i].framing);
 		assert_string_equal(out, responses[i].out);
+		free(out);
+	}
+}
+
+/* RFC 9110 6.5.1 */
+static void sends_on_those_trailers_that_may_be_some(void **state)
+{
+	static const struct {
+		const char *in, *out;
+	} trailers[] = {
+		{"\r\n", ""},
+		{"A: b\r\n\r\n", "A: b\r\n"},
+		{"A:b\r\nB:\r\nC: \t\xe4  d \t\r\nB: 2\r\n\r\n",
+			"A:b\r\nB:\r\nC: \xe4  d\r\nB: 2\r\n"},
+		{"Grpc-Status: 0\r\nServer-Timing: x\r\nContent-Digest: x\r\nRepr-Digest: "
+		 "x\r\n\r\n",
+			"Grpc-Status: 0\r\nServer-Timing: x\r\nContent-Digest: x\r\n"
+			"Repr-Digest: x\r\n"},
+		/* framing, routing, control, authentication, what is said of the content */
+		{"Content-Length: 1\r\nTransfer-Encoding: chunked\r\nHost: x\r\nVia: x\r\n"
+		 "Connection: x\r\nTE: x\r\nTrailer: x\r\nUpgrade: x\r\nKeep-Alive: x\r\n\r\n",
+			""},
+		{"Cache-Control: x\r\nCDN-Cache-Control: x\r\nAge: x\r\nExpires: x\r\nDate: x\r\n"
+		 "Vary: x\r\nLocation: x\r\nRetry-After: x\r\nWarning: x\r\nPragma: x\r\n\r\n",
+			""},
+		{"Set-Cookie: x\r\nset-cookie2: x\r\nCookie: x\r\nAuthorization: x\r\n"
+		 "WWW-Authenticate: x\r\nProxy-Authenticate: x\r\nAuthentication-Info: x\r\n\r\n",
+			""},
+		{"Content-Type: x\r\nCONTENT-ENCODING: x\r\nContent-Range: x\r\nContent-Other: "
+		 "x\r\n"
+		 "Content-Digests: x\r\nForwarded: x\r\n\r\n",
+			""},
+		{"X: 1\r\nContent-Length: 1\r\nY: 2\r\n\r\n", "X: 1\r\nY: 2\r\n"},
+	};
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(trailers); i++) {
+		size_t length = strlen(trailers[i].in);
+		char *in = malloc(length), *out = malloc(length);
+
+		CHECK(in && out);
+		memcpy(in, trailers[i].in, length);
+		size_t n = forward_trailers(out, (struct text){in, length});
+		if (n != strlen(trailers[i].out) || memcmp(out, trailers[i].out, n) != 0)
+			fail_msg("%s: %.*s", trailers[i].in, (int)n, out);
+		free(in);
 		free(out);
 	}
 }
@@ -260,6 +334,7 @@ int main(void)
 		cmocka_unit_test(sends_requests_anew),
 		cmocka_unit_test(never_outgrows_its_allowance),
 		cmocka_unit_test(sends_responses_anew),
+		cmocka_unit_test(sends_on_those_trailers_that_may_be_some),
 		cmocka_unit_test(sees_its_own_name_in_via),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -38,7 +38,7 @@ static void parse(struct parsed *p, struct text in, bool request, enum method me
 	p->bytes = realloc(p->bytes, in.length ? in.length : 1);
 	CHECK(p->bytes);
 	memcpy(p->bytes, in.at, in.length);
-	p->head.fields = p->fields;
+	p->head = (struct head){.fields = p->fields, .upgrade = TEXT("websocket, x/1, h2c")};
 	p->error = (struct head_error){0, NULL};
 	struct text copy = {p->bytes, in.length};
 	p->result = request ? head_request(copy, with, &p->head, &p->error)
@@ -130,9 +130,7 @@ static const struct {
 	{GET "Proxy-Connection: close\r\n\r\n", METHOD_GET, BODY_NONE, 0, true, "h"},
 	{OLD "Connection: keep-alive\r\n\r\n", METHOD_GET, BODY_NONE, 0, true, ""},
 	{OLD "Connection: keep-alive, close\r\n\r\n", METHOD_GET, BODY_NONE, 0, false, ""},
-	{OLD "Proxy-Connection: Keep-Alive\r\n\r\n", METHOD_GET, BODY_NONE, 0, true, ""},
-	{OLD "Proxy-Connection: Keep-Alive\r\nConnection: close\r\n\r\n", METHOD_GET, BODY_NONE, 0,
-		false, ""},
+	{OLD "Proxy-Connection: Keep-Alive\r\n\r\n", METHOD_GET, BODY_NONE, 0, false, ""},
 };
 
 static void reads_good_requests(void **state)
@@ -255,6 +253,8 @@ static const struct {
 	{POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n", 400},
 	{"CONNECT h:443 HTTP/1.1\r\n" HOST "Content-Length: 1\r\n\r\n", 400},
 	{"CONNECT h:443 HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n", 400},
+	{"TRACE / HTTP/1.1\r\n" HOST "Content-Length: 1\r\n\r\n", 400},
+	{"TRACE / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n", 400},
 	/* Host */
 	{"GET / HTTP/1.1\r\n\r\n", 400},
 	{"GET / HTTP/1.1\r\nX-Host: h\r\n\r\n", 400},
@@ -341,6 +341,27 @@ static void knows_field_names_without_case(void **state)
 		{"Trailer", FIELD_TRAILER, true},
 		{"Upgrade", FIELD_UPGRADE, true},
 		{"Via", FIELD_VIA, false},
+		{"AGE", FIELD_AGE, false},
+		{"Authorization", FIELD_AUTHORIZATION, false},
+		{"Cache-Status", FIELD_CACHE_STATUS, false},
+		{"Cache-Tag", FIELD_CACHE_TAG, false},
+		{"CDN-Cache-Control", FIELD_CDN_CACHE_CONTROL, false},
+		{"Content-Location", FIELD_CONTENT_LOCATION, false},
+		{"Content-Range", FIELD_CONTENT_RANGE, false},
+		{"ETag", FIELD_ETAG, false},
+		{"Expires", FIELD_EXPIRES, false},
+		{"If-Match", FIELD_IF_MATCH, false},
+		{"If-Modified-Since", FIELD_IF_MODIFIED_SINCE, false},
+		{"If-None-Match", FIELD_IF_NONE_MATCH, false},
+		{"If-Range", FIELD_IF_RANGE, false},
+		{"If-Unmodified-Since", FIELD_IF_UNMODIFIED_SINCE, false},
+		{"Last-Modified", FIELD_LAST_MODIFIED, false},
+		{"Location", FIELD_LOCATION, false},
+		{"Pragma", FIELD_PRAGMA, false},
+		{"Range", FIELD_RANGE, false},
+		{"Surrogate-Key", FIELD_SURROGATE_KEY, false},
+		{"Vary", FIELD_VARY, false},
+		{"If-Modified-Sincf", FIELD_OTHER, false},
 		{"Vib", FIELD_OTHER, false},
 		{"Keep_Alive", FIELD_OTHER, false},
 		{"Dat~", FIELD_OTHER, false},
@@ -370,12 +391,31 @@ static void drops_what_connection_names_but_nothing_the_proxy_needs(void **state
 			       "Cache-Control\r\nConnection: x-c\r\n"
 			       "Cache-Control: no-store\r\nX-C: 1\r\nX-AB: 1\r\n\r\n"));
 	assert_int_equal(p.result, HEAD_DONE);
-	static const bool hop[] = {false, true, false, true, true, false, true, false};
+	static const bool hop[] = {false, true, false, true, true, true, true, false};
 	for (size_t i = 0; i < COUNT_OF(hop); i++)
 		assert_int_equal(p.head.fields[i].hop, hop[i]);
 	assert_int_equal(p.head.body, BODY_LENGTH);
 	assert_int_equal(p.head.body_length, 3);
 	free(p.bytes);
+}
+
+/* RFC 9110 7.6.1: whoever is listed goes, whether the proxy reads it or not. */
+static void drops_fields_that_it_knows_where_connection_names_them(void **state)
+{
+	static const char *const names[] = {"Age", "Authorization", "Cache-Status", "Cache-Tag",
+		"CDN-Cache-Control", "Content-Location", "Content-Range", "ETag", "Expires",
+		"If-Match", "If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since",
+		"Last-Modified", "Location", "Pragma", "Range", "Surrogate-Key", "Vary"};
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(names); i++) {
+		struct parsed p;
+		char in[200];
+		snprintf(in, sizeof(in), GET "%s: x\r\nConnection: %s\r\n\r\n", names[i], names[i]);
+		parse_request(&p, text_of(in));
+		assert_int_equal(p.result, HEAD_DONE);
+		assert_true(p.head.fields[1].hop);
+		free(p.bytes);
+	}
 }
 
 static void bounds_the_names_in_connection(void **state)
@@ -554,6 +594,69 @@ static void refuses_bad_responses(void **state)
 	for (size_t i = 0; i < COUNT_OF(bad_responses); i++) {
 		struct text in = text_of(bad_responses[i]);
 		assert_number(in.at, "status", status_of_response(in), 502);
+	}
+}
+
+static void asks_to_switch_only_to_what_it_carries(void **state)
+{
+	static const struct {
+		const char *in, *upgrade;
+	} cases[] = {
+		{GET "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n", "websocket"},
+		{GET "Upgrade:  a/1.0,b \r\nConnection: x, uPGRADE\r\n\r\n", "a/1.0,b"},
+		{GET "Connection: Upgrade\r\nUpgrade: x\r\nContent-Length: 0\r\n\r\n", "x"},
+		{GET "Upgrade: websocket\r\n\r\n", ""},
+		{GET "Connection: Upgrade\r\n\r\n", ""},
+		{GET "Connection: Upgrade\r\nUpgrade:\r\n\r\n", ""},
+		{GET "Connection: Upgrade\r\nUpgrade: a\r\nUpgrade: b\r\n\r\n", ""},
+		{GET "Connection: Upgrade\r\nUpgrade: a,,b\r\n\r\n", ""},
+		{GET "Connection: Upgrade\r\nUpgrade: a b\r\n\r\n", ""},
+		{GET "Connection: Upgrade\r\nUpgrade: a/\r\n\r\n", ""},
+		{GET "Connection: Upgrade\r\nUpgrade: a/1/2\r\n\r\n", ""},
+		{GET "Connection: Upgrade\r\nUpgrade: websocket, H2C\r\n\r\n", ""},
+		{GET "Connection: Upgrade\r\nUpgrade: HTTP/2.0\r\n\r\n", ""},
+		{OLD "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n", ""},
+		{POST "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n", ""},
+		{GET "Connection: Upgrade\r\nUpgrade: x\r\nContent-Length: 1\r\n\r\n", ""},
+		{GET "Connection: Upgrade\r\nUpgrade: x\r\nTransfer-Encoding: chunked\r\n\r\n", ""},
+	};
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct parsed p;
+		parse_request(&p, text_of(cases[i].in));
+		assert_int_equal(p.result, HEAD_DONE);
+		assert_text(p.head.upgrade, cases[i].upgrade);
+		free(p.bytes);
+	}
+}
+
+static void switches_only_to_what_was_asked_for(void **state)
+{
+	static const char switching[] = "HTTP/1.1 101 Switching Protocols\r\n";
+	static const struct {
+		const char *fields, *upgrade; /* NULL: refused */
+	} cases[] = {
+		{"Connection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n", "WebSocket"},
+		{"Connection: Upgrade\r\nUpgrade: x/1, websocket\r\n\r\n", "x/1, websocket"},
+		{"\r\n", NULL},
+		{"Upgrade: websocket\r\n\r\n", NULL},
+		{"Connection: Upgrade\r\n\r\n", NULL},
+		{"Connection: Upgrade\r\nUpgrade:\r\n\r\n", NULL},
+		{"Connection: Upgrade\r\nUpgrade: x\r\n\r\n", NULL},
+		{"Connection: Upgrade\r\nUpgrade: websocket, y\r\n\r\n", NULL},
+		{"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n", NULL},
+		{"Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 1\r\n\r\n", NULL},
+	};
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct parsed p;
+		char in[200];
+		snprintf(in, sizeof(in), "%s%s", switching, cases[i].fields);
+		parse(&p, text_of(in), false, METHOD_GET, &limits);
+		assert_number(in, "result", p.result, cases[i].upgrade ? HEAD_DONE : HEAD_BAD);
+		if (cases[i].upgrade)
+			assert_text(p.head.upgrade, cases[i].upgrade);
+		free(p.bytes);
 	}
 }
 
@@ -783,11 +886,14 @@ int main(void)
 		cmocka_unit_test(keeps_spans_of_every_part),
 		cmocka_unit_test(knows_field_names_without_case),
 		cmocka_unit_test(drops_what_connection_names_but_nothing_the_proxy_needs),
+		cmocka_unit_test(drops_fields_that_it_knows_where_connection_names_them),
 		cmocka_unit_test(bounds_the_names_in_connection),
 		cmocka_unit_test(expects_continue_only_where_a_body_comes),
 		cmocka_unit_test(reads_max_forwards_of_trace_and_options),
 		cmocka_unit_test(reads_good_responses),
 		cmocka_unit_test(refuses_bad_responses),
+		cmocka_unit_test(asks_to_switch_only_to_what_it_carries),
+		cmocka_unit_test(switches_only_to_what_was_asked_for),
 		cmocka_unit_test(decides_on_every_byte_in_every_place),
 		cmocka_unit_test(asks_for_more_at_every_prefix),
 		cmocka_unit_test(finds_the_end_at_every_split),

@@ -248,12 +248,79 @@ static void takes_the_longest_name(void **state)
 	assert_int_equal(parse(&uri, text_of(target), METHOD_GET), -1);
 }
 
+static const struct {
+	const char *target, *host;
+	enum method method;
+	const char *name; /* NULL: refused */
+	uint16_t port;
+	const char *path;
+} captured[] = {
+	{"/", "h", METHOD_GET, "h", 80, "/"},
+	{"/a%2f?b=C", "EXAMPLE.com.", METHOD_GET, "example.com", 80, "/a%2f?b=C"},
+	{"//x/y", "h", METHOD_GET, "h", 80, "//x/y"},
+	{"/http://other/", "h", METHOD_GET, "h", 80, "/http://other/"},
+	{"/", "h:80", METHOD_POST, "h", 80, "/"},
+	{"/", "h:8080", METHOD_GET, "h", 8080, "/"},
+	{"/", "192.0.2.7", METHOD_GET, "192.0.2.7", 80, "/"},
+	{"/", "[2001:DB8::1]:80", METHOD_GET, V6, 80, "/"},
+	{"*", "h", METHOD_OPTIONS, "h", 80, "*"},
+	{"http://h/x", "h", METHOD_GET, "h", 80, "/x"},
+	{"http://h:80/x", "H.", METHOD_GET, "h", 80, "/x"},
+	{"http://h?x", "h:80", METHOD_GET, "h", 80, "?x"},
+	{"http://h", "h", METHOD_OPTIONS, "h", 80, "*"},
+	{"http://h/x", "other", METHOD_GET, NULL, 0, NULL},
+	{"http://h/x", "h:8080", METHOD_GET, NULL, 0, NULL},
+	{"http://h:8080/x", "h", METHOD_GET, NULL, 0, NULL},
+	{"http://192.0.2.7/x", "192.0.2.8", METHOD_GET, NULL, 0, NULL},
+	{"http://h/x", "", METHOD_GET, NULL, 0, NULL},
+	{"https://h/x", "h", METHOD_GET, NULL, 0, NULL},
+	{"http://user@h/x", "h", METHOD_GET, NULL, 0, NULL},
+	{"*", "h", METHOD_GET, NULL, 0, NULL},
+	{"", "h", METHOD_GET, NULL, 0, NULL},
+	{"x", "h", METHOD_GET, NULL, 0, NULL},
+	{"?x", "h", METHOD_GET, NULL, 0, NULL},
+	{"/#x", "h", METHOD_GET, NULL, 0, NULL},
+	{"/%zz", "h", METHOD_GET, NULL, 0, NULL},
+	{"/", "", METHOD_GET, NULL, 0, NULL},
+	{"/", "h:0", METHOD_GET, NULL, 0, NULL},
+	{"/", "user@h", METHOD_GET, NULL, 0, NULL},
+	{"/", "0x7f.1", METHOD_GET, NULL, 0, NULL},
+	{"h:443", "h:443", METHOD_CONNECT, NULL, 0, NULL},
+	{"/", "h", METHOD_CONNECT, NULL, 0, NULL},
+};
+
+static void a_captured_request_goes_where_host_says(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(captured); i++) {
+		struct head request = {.target = text_of(captured[i].target),
+			.host = text_of(captured[i].host),
+			.method_id = captured[i].method};
+		struct head_error error = {0, NULL};
+		struct uri uri;
+		int failed = uri_parse_captured(&request, &uri, &error);
+
+		if ((captured[i].name == NULL) != (failed != 0))
+			fail_msg("%s of %s", captured[i].target, captured[i].host);
+		if (failed) {
+			assert_int_equal(error.status, 400);
+			assert_non_null(error.text);
+			continue;
+		}
+		assert_string_equal(uri.host, captured[i].name);
+		assert_int_equal(uri.port, captured[i].port);
+		assert_int_equal(uri.scheme, SCHEME_HTTP);
+		assert_true(text_equal(uri.path, text_of(captured[i].path)));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds_host_port_and_path),
 		cmocka_unit_test(refuses_other_targets),
 		cmocka_unit_test(decides_on_every_byte),
+		cmocka_unit_test(a_captured_request_goes_where_host_says),
 		cmocka_unit_test(takes_the_longest_name),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,9 +18,11 @@
 
 #define WHEN 1795420941.1234 /* 2026-11-23T08:02:21Z */
 
-static struct section stripe = {.kind = SECTION_PARTNER, .name = "stripe", .file = "acl.ini", .line = 14};
+static struct section stripe = {
+	.kind = SECTION_PARTNER, .name = "stripe", .file = "acl.ini", .line = 14};
 
-static struct section reporter = {.kind = SECTION_BLOCK, .name = "x", .file = "acl.d/x.ini", .line = 3};
+static struct section reporter = {
+	.kind = SECTION_BLOCK, .name = "x", .file = "acl.d/x.ini", .line = 3};
 
 static struct endpoint endpoint_of(const char *text)
 {
@@ -96,27 +98,32 @@ static void a_json_line_tells_everything(void **state)
 
 	(void)state;
 	expect_line(ACCESS_JSON, &r,
-		"{\"time\":\"2026-11-23T08:02:21.123Z\",\"client\":\"10.42.3.7\",\"client_port\":41234,"
+		"{\"time\":\"2026-11-23T08:02:21.123Z\",\"client\":\"10.42.3.7\",\"client_port\":"
+		"41234,"
 		"\"method\":\"GET\",\"target\":\"http://api.stripe.com/v1/charges?limit=3\","
 		"\"partner\":\"stripe\",\"verdict\":\"allow\",\"policy\":\"acl.ini:14\","
 		"\"reporter\":null,"
 		"\"reason\":\"matched\",\"status\":200,\"bytes_in\":12,\"bytes_out\":2326,"
 		"\"dns\":0.001000,\"connect\":0.012500,\"first_byte\":0.200000,\"total\":0.250000,"
 		"\"origin\":\"198.51.100.7:80\",\"egress\":\"203.0.113.10\",\"tunnel\":false,"
-		"\"pooled\":false,\"end\":\"done\",\"detail\":null}");
+		"\"pooled\":false,\"captured\":false,\"cache\":null,\"end\":\"done\",\"detail\":"
+		"null}");
 	r = tunnel();
-	r.pooled = true;
+	r.pooled = r.captured = true;
+	r.cache = CACHE_RESULT_HIT;
 	r.verdict.reported = true;
 	r.verdict.reporter = &reporter;
 	expect_line(ACCESS_JSON, &r,
-		"{\"time\":\"2026-11-23T08:02:21.123Z\",\"client\":\"10.42.3.7\",\"client_port\":41234,"
+		"{\"time\":\"2026-11-23T08:02:21.123Z\",\"client\":\"10.42.3.7\",\"client_port\":"
+		"41234,"
 		"\"method\":\"CONNECT\",\"target\":\"api.stripe.com:443\","
 		"\"partner\":\"stripe\",\"verdict\":\"report\",\"policy\":\"acl.ini:14\","
 		"\"reporter\":\"acl.d/x.ini:3\","
 		"\"reason\":\"matched\",\"status\":200,\"bytes_in\":12,\"bytes_out\":2326,"
 		"\"dns\":0.001000,\"connect\":0.012500,\"first_byte\":null,\"total\":0.250000,"
 		"\"origin\":\"[2001:db8::7]:443\",\"egress\":\"2001:db8::10\",\"tunnel\":true,"
-		"\"pooled\":true,\"end\":\"done\",\"detail\":null}");
+		"\"pooled\":true,\"captured\":true,\"cache\":\"hit\",\"end\":\"done\",\"detail\":"
+		"null}");
 }
 
 static void what_is_not_there_is_null(void **state)
@@ -125,11 +132,15 @@ static void what_is_not_there_is_null(void **state)
 
 	(void)state;
 	expect_line(ACCESS_JSON, &r,
-		"{\"time\":\"2026-11-23T08:02:21.123Z\",\"client\":\"2001:db8::1\",\"client_port\":5,"
-		"\"method\":null,\"target\":null,\"partner\":null,\"verdict\":\"-\",\"policy\":null,"
-		"\"reporter\":null,\"reason\":null,\"status\":0,\"bytes_in\":0,\"bytes_out\":0,\"dns\":null,"
+		"{\"time\":\"2026-11-23T08:02:21.123Z\",\"client\":\"2001:db8::1\",\"client_port\":"
+		"5,"
+		"\"method\":null,\"target\":null,\"partner\":null,\"verdict\":\"-\",\"policy\":"
+		"null,"
+		"\"reporter\":null,\"reason\":null,\"status\":0,\"bytes_in\":0,\"bytes_out\":0,"
+		"\"dns\":null,"
 		"\"connect\":null,\"first_byte\":null,\"total\":10.000000,\"origin\":null,"
-		"\"egress\":null,\"tunnel\":false,\"pooled\":false,\"end\":\"client-timeout\","
+		"\"egress\":null,\"tunnel\":false,\"pooled\":false,\"captured\":false,\"cache\":"
+		"null,\"end\":\"client-timeout\","
 		"\"detail\":\"no \\\"request\\\" came\"}");
 }
 
@@ -145,7 +156,8 @@ static void a_denial_that_nothing_matched_has_a_reason_but_no_partner(void **sta
 	r.status = 403;
 	length = access_format(ACCESS_JSON, &r, out, sizeof(out) - 1);
 	out[length] = '\0';
-	assert_non_null(strstr(out, "\"partner\":null,\"verdict\":\"deny\",\"policy\":null,\"reporter\":null,\"reason\":\"no-match\""));
+	assert_non_null(strstr(out, "\"partner\":null,\"verdict\":\"deny\",\"policy\":null,"
+				    "\"reporter\":null,\"reason\":\"no-match\""));
 }
 
 static void squid_lines_have_squids_codes(void **state)
@@ -168,7 +180,8 @@ static void squid_lines_have_squids_codes(void **state)
 	r.ending = ENDING_IDLE_TIMEOUT;
 	r.total = -1;
 	expect_line(ACCESS_SQUID, &r,
-		"1795420941.123 0 10.42.3.7 TCP_TUNNEL_TIMEDOUT/200 2326 CONNECT api.stripe.com:443 "
+		"1795420941.123 0 10.42.3.7 TCP_TUNNEL_TIMEDOUT/200 2326 CONNECT "
+		"api.stripe.com:443 "
 		"- HIER_DIRECT/2001:db8::7 -");
 	r.ending = ENDING_RATE_LIMITED;
 	r.status = 429;
@@ -207,23 +220,25 @@ static void combined_lines_are_apaches(void **state)
 /* Python's json is the judge: every byte is had back, and every line is one object. */
 static void json_lines_give_every_byte_back(void **state)
 {
-	FILE *judge = popen("python3 -c '\n"
-			    "import sys, json\n"
-			    "def once(pairs):\n"
-			    "    assert len(dict(pairs)) == len(pairs), pairs\n"
-			    "    return dict(pairs)\n"
-			    "lines = sys.stdin.buffer.read().split(b\"\\n\")\n"
-			    "assert lines.pop() == b\"\"\n"
-			    "assert len(lines) == 257, len(lines)\n"
-			    "for i, line in enumerate(lines[:256]):\n"
-			    "    assert all(32 <= b < 127 for b in line), line\n"
-			    "    d = json.loads(line, object_pairs_hook=once)\n"
-			    "    want = bytes([97, i, 98, 255 - i, i]).decode(\"latin-1\")\n"
-			    "    assert d[\"target\"] == want and d[\"method\"] == want, line\n"
-			    "    assert d[\"partner\"] == \"stripe\" and d[\"total\"] == 0.25\n"
-			    "t = json.loads(lines[256])[\"target\"]\n"
-			    "assert t.startswith(\"\\x00\\x00\") and t.endswith(\"...(+9659)\"), t\n"
-			    "'", "w");
+	FILE *judge =
+		popen("python3 -c '\n"
+		      "import sys, json\n"
+		      "def once(pairs):\n"
+		      "    assert len(dict(pairs)) == len(pairs), pairs\n"
+		      "    return dict(pairs)\n"
+		      "lines = sys.stdin.buffer.read().split(b\"\\n\")\n"
+		      "assert lines.pop() == b\"\"\n"
+		      "assert len(lines) == 257, len(lines)\n"
+		      "for i, line in enumerate(lines[:256]):\n"
+		      "    assert all(32 <= b < 127 for b in line), line\n"
+		      "    d = json.loads(line, object_pairs_hook=once)\n"
+		      "    want = bytes([97, i, 98, 255 - i, i]).decode(\"latin-1\")\n"
+		      "    assert d[\"target\"] == want and d[\"method\"] == want, line\n"
+		      "    assert d[\"partner\"] == \"stripe\" and d[\"total\"] == 0.25\n"
+		      "t = json.loads(lines[256])[\"target\"]\n"
+		      "assert t.startswith(\"\\x00\\x00\") and t.endswith(\"...(+9659)\"), t\n"
+		      "'",
+			"w");
 	char out[ACCESS_LINE], huge[10000] = {0};
 	struct record r = request();
 
@@ -233,7 +248,8 @@ static void json_lines_give_every_byte_back(void **state)
 		char bytes[5] = {'a', (char)i, 'b', (char)(255 - i), (char)i};
 
 		r.target = r.method = (struct text){bytes, sizeof(bytes)};
-		fprintf(judge, "%.*s\n", (int)access_format(ACCESS_JSON, &r, out, sizeof(out)), out);
+		fprintf(judge, "%.*s\n", (int)access_format(ACCESS_JSON, &r, out, sizeof(out)),
+			out);
 	}
 	r = request();
 	r.target = (struct text){huge, sizeof(huge)};
@@ -272,11 +288,13 @@ static void no_line_is_longer_than_a_pipe_takes_whole(void **state)
 		memset(long_text, fillers[i], sizeof(long_text) - 1);
 		r.method = r.target = text_of(long_text);
 		for (int f = ACCESS_JSON; f <= ACCESS_COMBINED; f++) {
-			size_t length = access_format((enum access_format)f, &r, out, sizeof(out) - 1);
+			size_t length =
+				access_format((enum access_format)f, &r, out, sizeof(out) - 1);
 
 			assert_in_range(length, 1, ACCESS_LINE - 1);
 			for (size_t size = 0; size < length; size += 7)
-				assert_int_equal(access_format((enum access_format)f, &r, out, size), 0);
+				assert_int_equal(
+					access_format((enum access_format)f, &r, out, size), 0);
 		}
 	}
 }
@@ -349,7 +367,8 @@ static size_t whole_lines(int fd)
 	if (length == 0)
 		return 0;
 	assert_int_equal(bytes[length - 1], '\n');
-	for (size_t i = 0; i < length; i = (size_t)((char *)memchr(bytes + i, '\n', length - i) - bytes) + 1) {
+	for (size_t i = 0; i < length;
+		i = (size_t)((char *)memchr(bytes + i, '\n', length - i) - bytes) + 1) {
 		assert_memory_equal(bytes + i, "{\"time\":", 8);
 		assert_memory_equal((char *)memchr(bytes + i, '\n', length - i) - 1, "}", 1);
 	}
@@ -396,8 +415,8 @@ static void without_an_fd_nothing_is_kept_or_lost(void **state)
 	close(fd);
 }
 
-/* More lines than a buffer and a reader that sleeps, then wakes: what came is whole, what did not is
- * counted.  The time bound is that of the whole test: a writer that waits never ends. */
+/* More lines than a buffer and a reader that sleeps, then wakes: what came is whole, what did not
+ * is counted.  The time bound is that of the whole test: a writer that waits never ends. */
 static void full_target(int from, int to)
 {
 	struct record r = request();
@@ -622,7 +641,9 @@ static int bench(void)
 			access_write(access, &r);
 		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
 		printf("%s: %.0f ns\n", names[f],
-			((double)(to.tv_sec - from.tv_sec) * 1e9 + (double)(to.tv_nsec - from.tv_nsec)) / n);
+			((double)(to.tv_sec - from.tv_sec) * 1e9 +
+				(double)(to.tv_nsec - from.tv_nsec)) /
+				n);
 		access_free(access);
 	}
 	close(null);

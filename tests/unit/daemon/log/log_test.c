@@ -60,7 +60,10 @@ static void a_line_has_time_level_process_and_message(void **state)
 	log_warn("acl.ini:%d: want %s", 14, "\"ports\"");
 	line = written();
 	assert_string_equal(line + strlen(STAMP), " warn gate: acl.ini:14: want \"ports\"\n");
-	assert_int_equal(sscanf(line, "20%*2[0-9]-%*2[0-9]-%*2[0-9]T%*2[0-9]:%*2[0-9]:%*2[0-9].%*3[0-9]Z%n", &n), 0);
+	assert_int_equal(
+		sscanf(line, "20%*2[0-9]-%*2[0-9]-%*2[0-9]T%*2[0-9]:%*2[0-9]:%*2[0-9].%*3[0-9]Z%n",
+			&n),
+		0);
 	assert_int_equal(n, strlen(STAMP));
 }
 
@@ -94,8 +97,8 @@ static void strangers_bytes_are_escaped(void **state)
 {
 	(void)state;
 	log_info("%s", "a\nb\x1b[0m\\ \xc3\xa9\x7f\t");
-	assert_string_equal(
-		written() + strlen(STAMP), " info gate: a\\x0ab\\x1b[0m\\\\ \\xc3\\xa9\\x7f\\x09\n");
+	assert_string_equal(written() + strlen(STAMP),
+		" info gate: a\\x0ab\\x1b[0m\\\\ \\xc3\\xa9\\x7f\\x09\n");
 }
 
 static void a_long_message_is_one_line_that_a_pipe_takes_whole(void **state)
@@ -131,7 +134,9 @@ static void a_full_stderr_is_not_waited_for_and_says_later_what_was_lost(void **
 	log_info("back");
 	alarm(0);
 	assert_int_equal(errno, ENOTTY);
-	assert_int_equal(sscanf(strstr(written(), "gate: "), "gate: %d lines of this log were lost\n", &lost), 1);
+	assert_int_equal(sscanf(strstr(written(), "gate: "),
+				 "gate: %d lines of this log were lost\n", &lost),
+		1);
 	assert_true(lost > 0);
 	assert_int_equal(lost, n);
 	log_info("again");

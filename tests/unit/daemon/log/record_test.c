@@ -13,7 +13,8 @@ static void every_ending_has_a_name_of_its_own(void **state)
 	assert_string_equal(ending_name(ENDING_INTERNAL), "internal");
 	for (int i = 0; i < N_ENDINGS; i++)
 		for (int k = 0; k < i; k++)
-			assert_string_not_equal(ending_name((enum ending)i), ending_name((enum ending)k));
+			assert_string_not_equal(
+				ending_name((enum ending)i), ending_name((enum ending)k));
 }
 
 static void a_verdict_is_told_in_one_word(void **state)
@@ -27,10 +28,10 @@ static void a_verdict_is_told_in_one_word(void **state)
 		{{.decided = true, .verdict = {.action = ACTION_RESOLVE}}, OUTCOME_NONE, "-"},
 		{{.decided = true, .verdict = {.action = ACTION_ALLOW}}, OUTCOME_ALLOW, "allow"},
 		{{.decided = true, .verdict = {.action = ACTION_DENY}}, OUTCOME_DENY, "deny"},
-		{{.decided = true, .verdict = {.action = ACTION_ALLOW, .reported = true}}, OUTCOME_REPORT,
-			"report"},
-		{{.decided = true, .verdict = {.action = ACTION_DENY, .reported = true}}, OUTCOME_DENY,
-			"deny"},
+		{{.decided = true, .verdict = {.action = ACTION_ALLOW, .reported = true}},
+			OUTCOME_REPORT, "report"},
+		{{.decided = true, .verdict = {.action = ACTION_DENY, .reported = true}},
+			OUTCOME_DENY, "deny"},
 	};
 
 	(void)state;

@@ -60,7 +60,8 @@ static void says_what_is_wrong_and_in_which_line(void **state)
 	static const struct {
 		const char *text, *want;
 	} bad[] = {
-		{"192.0.2.1 a\n192.0.2.256 b\n", "hosts:2: 192.0.2.256: want an address, then names"},
+		{"192.0.2.1 a\n192.0.2.256 b\n",
+			"hosts:2: 192.0.2.256: want an address, then names"},
 		{"a.test 192.0.2.1\n", "hosts:1: a.test: want an address, then names"},
 		{"\n\n192.0.2.1 # a.test\n", "hosts:3: want names after the address"},
 	};

@@ -82,19 +82,22 @@ static const struct {
 	bool rechunk;
 	const char *sent, *wanted;
 	enum flow_result result; /* after the sender closed */
-	const char *left;	 /* the next message's, or NULL */
+	const char *left;        /* the next message's, or NULL */
 } bodies[] = {
 	{"counted", BODY_LENGTH, 5, false, "hello", "hello", FLOW_DONE, NULL},
-	{"counted, and the next request", BODY_LENGTH, 5, false, "helloGET", "hello", FLOW_DONE, "GET"},
+	{"counted, and the next request", BODY_LENGTH, 5, false, "helloGET", "hello", FLOW_DONE,
+		"GET"},
 	{"counted and cut short", BODY_LENGTH, 6, false, "hello", "hello", FLOW_FROM_ENDED, NULL},
 	{"empty", BODY_LENGTH, 0, false, "", "", FLOW_DONE, NULL},
 	{"until close", BODY_CLOSE, 0, false, "hello", "hello", FLOW_DONE, NULL},
-	{"until close, as chunks", BODY_CLOSE, 0, true, "hello", "5\r\nhello\r\n0\r\n\r\n", FLOW_DONE, NULL},
-	{"chunks to plain bytes", BODY_CHUNKED, 0, false, "5;x=y\r\nhello\r\n0\r\nA: b\r\n\r\n", "hello",
+	{"until close, as chunks", BODY_CLOSE, 0, true, "hello", "5\r\nhello\r\n0\r\n\r\n",
 		FLOW_DONE, NULL},
+	{"chunks to plain bytes", BODY_CHUNKED, 0, false, "5;x=y\r\nhello\r\n0\r\nA: b\r\n\r\n",
+		"hello", FLOW_DONE, NULL},
 	{"chunks", BODY_CHUNKED, 0, true, "05\r\nhello\r\n1;a\r\n!\r\n0\r\n\r\nGET",
 		"5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n", FLOW_DONE, "GET"},
-	{"chunks cut short", BODY_CHUNKED, 0, true, "5\r\nhello\r\n", "5\r\nhello\r\n", FLOW_FROM_ENDED, NULL},
+	{"chunks cut short", BODY_CHUNKED, 0, true, "5\r\nhello\r\n", "5\r\nhello\r\n",
+		FLOW_FROM_ENDED, NULL},
 	{"not chunks", BODY_CHUNKED, 0, true, "hello", "", FLOW_FROM_BAD, NULL},
 };
 

@@ -14,19 +14,31 @@ static const struct {
 	struct reply reply;
 	const char *wanted;
 } replies[] = {
-	{{.status = 429, .error = "http_request_denied", .details = "partner \"x\"\xff", .retry_after = 6,
+	{{.status = 429,
+		 .error = "http_request_denied",
+		 .details = "partner \"x\"\xff",
+		 .retry_after = 6,
 		 .keep_alive = true},
 		"HTTP/1.1 429 Too Many Requests\r\nDate: " DATE "\r\n"
-		"Content-Type: text/plain; charset=utf-8\r\nContent-Length: 20\r\nCache-Control: no-store\r\n"
+		"Content-Type: text/plain; charset=utf-8\r\nContent-Length: 20\r\nCache-Control: "
+		"no-store\r\n"
 		"Proxy-Status: egret; error=http_request_denied; details=\"partner \\\"x\\\"?\"\r\n"
 		"Retry-After: 6\r\nConnection: keep-alive\r\n\r\negret: partner \"x\"\xff\n"},
 	{{.status = 502, .error = "dns_error", .rcode = "NXDOMAIN", .head_only = true},
-		"HTTP/1.1 502 Bad Gateway\r\nDate: " DATE "\r\nContent-Type: text/plain; charset=utf-8\r\n"
+		"HTTP/1.1 502 Bad Gateway\r\nDate: " DATE
+		"\r\nContent-Type: text/plain; charset=utf-8\r\n"
 		"Content-Length: 19\r\nCache-Control: no-store\r\n"
-		"Proxy-Status: egret; error=dns_error; rcode=\"NXDOMAIN\"; details=\"Bad Gateway\"\r\n"
+		"Proxy-Status: egret; error=dns_error; rcode=\"NXDOMAIN\"; details=\"Bad "
+		"Gateway\"\r\n"
 		"Connection: close\r\n\r\n"},
+	{{.status = 405, .allow = "GET, HEAD", .body = {"no\n", 3}},
+		"HTTP/1.1 405 Method Not Allowed\r\nDate: " DATE
+		"\r\nContent-Type: text/plain; charset=utf-8\r\n"
+		"Content-Length: 3\r\nCache-Control: no-store\r\nAllow: GET, HEAD\r\nConnection: "
+		"close\r\n\r\nno\n"},
 	{{.status = 200, .type = "application/json", .body = {"{}", 2}},
-		"HTTP/1.1 200 OK\r\nDate: " DATE "\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
+		"HTTP/1.1 200 OK\r\nDate: " DATE
+		"\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
 		"Cache-Control: no-store\r\nConnection: close\r\n\r\n{}"},
 };
 
