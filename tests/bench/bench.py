@@ -78,9 +78,9 @@ class Process:
 class Proxy:
     """One way to run a proxy: ports, and the command over its filled-in files."""
 
-    def __init__(self, bench, name, port, command, files=(), asks=True):
+    def __init__(self, bench, name, port, command, files=(), asks=True, values=()):
         self.bench, self.name, self.port, self.files = bench, name, port, files
-        self.command, self.asks = command, asks
+        self.command, self.asks, self.values = command, asks, dict(values)
         self.tunnel = port if asks else port + 1
         self.echo = port if asks else port + 2
 
@@ -88,7 +88,7 @@ class Proxy:
         directory = tempfile.mkdtemp(prefix=self.name.replace(" ", "-") + ".", dir=self.bench.directory)
         os.chmod(directory, 0o777)
         values = {"DIR": directory, "PORT": self.port, "ADMIN": self.port + 3, "HTTP": HTTP,
-                  "TUNNEL": self.tunnel, "ECHO": ECHO, "ECHO_TUNNEL": self.echo}
+                  "TUNNEL": self.tunnel, "ECHO": ECHO, "ECHO_TUNNEL": self.echo, **self.values}
         for source, name in self.files:
             with open(os.path.join(HERE, "etc", source)) as file:
                 text = re.sub(r"@(\w+)@", lambda m: str(values[m[1]]), file.read())

@@ -5,10 +5,13 @@
  *   load bulk PROXY-PORT NAME:PORT SIZE CONNECTIONS MS   the same, each through a new tunnel
  *   load echo PROXY-PORT NAME:PORT 16   CONNECTIONS MS   tunnel, SIZE bytes there and back, close
  *   load idle PROXY-PORT NAME:PORT 16   CONNECTIONS 0    that, without the close until stdin ends
+ *   load fill PROXY-PORT NAME:PORT SIZE CONNECTIONS N    N requests, each for something else:
+ * /0/SIZE ...
  *
- * A PROXY-PORT with `!` before it is a relay's: it is not asked to CONNECT.  When the time is over nothing
- * new is begun and what runs is finished, so every answer is verified: status, length, and the
- * bytes of an echo.  Prints one line of JSON; any wrong answer ends it with status 1.
+ * Behind NAME:PORT may be the beginning of a path.
+ * A PROXY-PORT with `!` before it is a relay's: it is not asked to CONNECT.  When the time is over
+ * nothing new is begun and what runs is finished, so every answer is verified: status, length, and
+ * the bytes of an echo.  Prints one line of JSON; any wrong answer ends it with status 1.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -24,7 +27,7 @@
 #define HEAD 8192
 #define BODY_READ 262144
 
-enum mode { GET, BULK, ECHO, IDLE };
+enum mode { GET, BULK, ECHO, IDLE, FILL };
 
 enum state { TUNNEL_HEAD, RESPONSE_HEAD, BODY, ECHOED, RESTING };
 
@@ -45,21 +48,23 @@ static const struct {
 	[BULK] = {"bulk", true, RESPONSE_HEAD},
 	[ECHO] = {"echo", true, ECHOED},
 	[IDLE] = {"idle", true, ECHOED},
+	[FILL] = {"fill", false, RESPONSE_HEAD},
 };
 
 static struct {
 	enum mode mode;
 	bool asks; /* for a tunnel, by CONNECT */
 	uint16_t port;
-	const char *target;
+	const char *target, *path; /* NAME:PORT, and "" or "/..." */
 	uint64_t size;
 	double until;
+	uint64_t fills; /* requests to be made; those of FILL */
 } plan;
 
 static char body[BODY_READ];
-static char request[HEAD], ask[HEAD], message[HEAD];
-static size_t request_length, ask_length, message_length;
-static uint64_t done, bytes;
+static char ask[HEAD], message[HEAD];
+static size_t ask_length, message_length;
+static uint64_t done, bytes, filled;
 static size_t running, resting;
 static int epoll_fd;
 static struct conn *conns; /* to the end of the program */
@@ -70,10 +75,35 @@ static void send_all(const struct conn *c, const char *text, size_t length)
 		die("send: %s", strerror(errno));
 }
 
+static size_t compose_get(char out[HEAD], const char *number)
+{
+	bool absolute = !modes[plan.mode].tunnel;
+	int n = snprintf(out, HEAD,
+		"GET %s%s%s%s/%llu HTTP/1.1\r\nHost: %s\r\nUser-Agent: load/1.0\r\nAccept: "
+		"*/*\r\n\r\n",
+		absolute ? "http://" : "", absolute ? plan.target : "", plan.path, number,
+		(unsigned long long)plan.size, plan.target);
+
+	if (n >= HEAD)
+		die("%s: too long", plan.path);
+	return (size_t)n;
+}
+
+static bool is_over(void)
+{
+	return plan.mode == FILL ? filled >= plan.fills : now() >= plan.until;
+}
+
 /* What follows an open connection, or an open tunnel. */
 static void send_first(struct conn *c)
 {
+	char number[24];
+
 	c->state = modes[plan.mode].first;
+	if (plan.mode == FILL) {
+		snprintf(number, sizeof(number), "/%llu", (unsigned long long)filled++);
+		message_length = compose_get(message, number);
+	}
 	send_all(c, message, message_length);
 }
 
@@ -107,25 +137,27 @@ static void conn_next(struct conn *c)
 		resting++;
 		return;
 	}
-	if (plan.mode == GET && now() < plan.until) {
+	if ((plan.mode == GET || plan.mode == FILL) && !is_over()) {
 		send_first(c);
 		return;
 	}
 	close(c->fd);
-	if (now() < plan.until)
+	if (!is_over())
 		conn_begin(c);
 	else
 		running--;
 }
 
-/* The length of a whole head in `in`, NUL-terminated there, or 0.  Anything but a 200 is the end. */
+/* The length of a whole head in `in`, NUL-terminated there, or 0.  Anything but a 200 is the end.
+ */
 static size_t head_length(struct conn *c)
 {
 	char *end;
 
 	c->in[c->have] = 0;
 	end = strstr(c->in, "\r\n\r\n");
-	if (c->have >= 12 && (strncmp(c->in, "HTTP/1.", 7) != 0 || strncmp(c->in + 8, " 200", 4) != 0))
+	if (c->have >= 12 &&
+		(strncmp(c->in, "HTTP/1.", 7) != 0 || strncmp(c->in + 8, " 200", 4) != 0))
 		die("want a 200, got: %s", c->in);
 	if (!end && c->have == HEAD - 1)
 		die("a head without an end");
@@ -248,13 +280,10 @@ static void run(size_t connections)
 static void compose(void)
 {
 	ask_length = (size_t)snprintf(ask, sizeof(ask),
-		"CONNECT %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: load\r\n\r\n", plan.target, plan.target);
-	request_length = (size_t)snprintf(request, sizeof(request),
-		"GET %s%s/%llu HTTP/1.1\r\nHost: %s\r\nUser-Agent: load/1.0\r\nAccept: */*\r\n\r\n",
-		modes[plan.mode].tunnel ? "" : "http://", modes[plan.mode].tunnel ? "" : plan.target,
-		(unsigned long long)plan.size, plan.target);
+		"CONNECT %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: load\r\n\r\n", plan.target,
+		plan.target);
 	if (modes[plan.mode].first == RESPONSE_HEAD) {
-		memcpy(message, request, message_length = request_length);
+		message_length = compose_get(message, "");
 	} else {
 		message_length = plan.size;
 		for (size_t i = 0; i < message_length; i++)
@@ -267,7 +296,7 @@ static enum mode mode_of(const char *name)
 	for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++)
 		if (strcmp(modes[i].name, name) == 0)
 			return (enum mode)i;
-	die("%s: want get, bulk, echo or idle", name);
+	die("%s: want get, bulk, echo, idle or fill", name);
 }
 
 int main(int argc, char **argv)
@@ -276,14 +305,21 @@ int main(int argc, char **argv)
 	double began = now(), seconds;
 
 	if (argc != 7)
-		die("usage: load get|bulk|echo|idle [!]PROXY-PORT NAME:PORT SIZE CONNECTIONS MS");
+		die("usage: load get|bulk|echo|idle|fill [!]PROXY-PORT NAME:PORT[PATH] SIZE "
+		    "CONNECTIONS MS|N");
 	plan.mode = mode_of(argv[1]);
 	plan.asks = modes[plan.mode].tunnel && argv[2][0] != '!';
 	plan.port = (uint16_t)number(argv[2] + (argv[2][0] == '!'), 1, 65535, "a port");
-	plan.target = argv[3];
-	plan.size = number(argv[4], 1, modes[plan.mode].first == ECHOED ? HEAD - 1 : UINT32_MAX, "a size");
+	plan.path = argv[3] + strcspn(argv[3], "/");
+	plan.target =
+		strndup(argv[3], (size_t)(plan.path - argv[3])); /* to the end of the program */
+	plan.size = number(
+		argv[4], 1, modes[plan.mode].first == ECHOED ? HEAD - 1 : UINT32_MAX, "a size");
 	connections = number(argv[5], 1, 60000, "a number of connections");
-	plan.until = began + (double)number(argv[6], 0, 3600000, "milliseconds") / 1000;
+	plan.fills = number(argv[6], 0, UINT32_MAX, "milliseconds, or how many");
+	plan.until = began + (double)plan.fills / 1000;
+	if (plan.mode == FILL && plan.fills < connections)
+		die("%s: want one request a connection at least", argv[6]);
 	compose();
 	raise_files(connections + 100);
 	epoll_fd = epoll_create1(0);

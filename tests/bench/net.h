@@ -17,7 +17,8 @@ uint64_t number(const char *text, uint64_t least, uint64_t most, const char *wha
 /* A listening socket at 127.0.0.1:port, non-blocking. */
 int listen_at(uint16_t port);
 
-/* A connection to 127.0.0.1:port, TCP_NODELAY and blocking: on loopback the kernel makes it at once. */
+/* A connection to 127.0.0.1:port, TCP_NODELAY and blocking: on loopback the kernel makes it at
+ * once. */
 int connect_to(uint16_t port);
 
 /* As many file descriptors as `want`, or as many as there are. */

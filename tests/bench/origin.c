@@ -1,8 +1,10 @@
 /*
  * origin.c - the server behind the proxies: `origin HTTP-PORT ECHO-PORT`.
  *
- * HTTP: any request for .../N is answered with N bytes, keep-alive.  Echo: what comes goes
- * back.  One epoll loop, edge-triggered; sockets are armed once.
+ * HTTP: any request for .../N is answered with N bytes that a cache may keep, keep-alive.  With
+ * /slow/ in its target head and first half take SLOW, and the other half as long again; /asked is
+ * answered with the number of all other requests so far.  Echo: what comes goes back.  One epoll
+ * loop, edge-triggered; sockets are armed once.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -10,27 +12,50 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "net.h"
 
 #define BLOCK 262144
 #define HEAD 4096
+#define SLOW 0.5 /* seconds */
 
 struct conn {
 	int fd;
 	bool echo;
-	size_t have;	/* bytes in `in`: the beginning of a request head, or echo not sent yet */
-	char *in;	/* HEAD bytes; NULL while empty */
-	size_t left;	/* body bytes to send */
+	size_t have; /* bytes in `in`: the beginning of a request head, or echo not sent yet */
+	char *in;    /* HEAD bytes; NULL while empty */
+	size_t left; /* body bytes to send */
+	size_t slow; /* bytes of the whole slow body; 0: it is none */
+	bool head_sent;
+	double due;             /* of a slow answer's next part; 0: none waits */
+	TAILQ_ENTRY(conn) link; /* while it waits */
 };
 
+static TAILQ_HEAD(, conn) waiting = TAILQ_HEAD_INITIALIZER(waiting); /* the first is due first */
 static char block[BLOCK];
+static uint64_t asked;
 static int epoll_fd;
+
+static void wait_slowly(struct conn *c)
+{
+	c->due = now() + SLOW;
+	TAILQ_INSERT_TAIL(&waiting, c, link);
+}
+
+static void wait_no_more(struct conn *c)
+{
+	if (c->due > 0)
+		TAILQ_REMOVE(&waiting, c, link);
+	c->due = 0;
+}
 
 static void conn_close(struct conn *c)
 {
+	wait_no_more(c);
 	close(c->fd);
 	free(c->in);
 	free(c);
@@ -64,16 +89,40 @@ static bool wanted_size(const char *head, size_t *size)
 	return stop == end;
 }
 
+static const char *date(void)
+{
+	static char text[32];
+	static time_t of;
+	time_t t = time(NULL);
+
+	if (t != of)
+		strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", gmtime(&t));
+	of = t;
+	return text;
+}
+
+static bool answer_asked(const struct conn *c)
+{
+	char out[HEAD], body[24];
+	int n = snprintf(body, sizeof(body), "%llu", (unsigned long long)asked);
+
+	n = snprintf(out, sizeof(out),
+		"HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Length: %d\r\n\r\n%s", n,
+		body);
+	return send(c->fd, out, (size_t)n, MSG_NOSIGNAL) == n;
+}
+
 /* A head, and the body with it when that is short: one packet, as servers do. */
 static bool answer(struct conn *c, size_t size)
 {
 	char out[HEAD + 8192];
 	size_t n = (size_t)snprintf(out, sizeof(out),
-		"HTTP/1.1 200 OK\r\nServer: origin\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n"
-		"Content-Type: application/octet-stream\r\nContent-Length: %zu\r\n\r\n", size);
+		"HTTP/1.1 200 OK\r\nServer: origin\r\nDate: %s\r\nCache-Control: max-age=86400\r\n"
+		"Content-Type: application/octet-stream\r\nContent-Length: %zu\r\n\r\n",
+		date(), size);
 
-	c->left = size;
-	if (size <= 8192) {
+	c->left = c->slow ? size / 2 : size;
+	if (!c->slow && size <= 8192) {
 		memcpy(out + n, block, size);
 		n += size;
 		c->left = 0;
@@ -82,14 +131,47 @@ static bool answer(struct conn *c, size_t size)
 	       send_body(c);
 }
 
+/* The next part of a slow answer. */
+static bool go_on(struct conn *c)
+{
+	size_t rest = c->slow - c->slow / 2;
+
+	wait_no_more(c);
+	if (!c->head_sent) {
+		c->head_sent = true;
+		wait_slowly(c);
+		return answer(c, c->slow);
+	}
+	c->slow = 0;
+	c->left += rest;
+	return send_body(c);
+}
+
+static bool begin(struct conn *c)
+{
+	size_t size;
+
+	if (strncmp(c->in, "GET /asked ", 11) == 0)
+		return answer_asked(c);
+	asked++;
+	if (!wanted_size(c->in, &size))
+		return false;
+	if (!memmem(c->in, strcspn(c->in, "\r"), "/slow/", 6))
+		return answer(c, size);
+	c->slow = size;
+	c->head_sent = false;
+	wait_slowly(c);
+	return true;
+}
+
 /* Every whole head that is there, one answer after the other. */
 static bool serve(struct conn *c)
 {
 	char *end;
-	size_t size, used;
+	size_t used;
 
-	while (c->left == 0 && (end = strstr(c->in, "\r\n\r\n"))) {
-		if (!wanted_size(c->in, &size) || !answer(c, size))
+	while (c->left == 0 && c->due == 0 && (end = strstr(c->in, "\r\n\r\n"))) {
+		if (!begin(c))
 			return false;
 		used = (size_t)(end + 4 - c->in);
 		c->have -= used;
@@ -112,7 +194,7 @@ static bool step(struct conn *c)
 {
 	if (!send_body(c))
 		return false;
-	while (c->left == 0) {
+	while (c->left == 0 && c->due == 0) {
 		ssize_t n;
 
 		if (!c->in && !(c->in = malloc(HEAD)))
@@ -150,6 +232,24 @@ static void accept_all(int listener, bool is_echo)
 	}
 }
 
+static int milliseconds(void)
+{
+	const struct conn *first = TAILQ_FIRST(&waiting);
+	double left = first ? first->due - now() : 0;
+
+	return !first ? -1 : left > 0 ? (int)(left * 1000) + 1 : 0;
+}
+
+/* Behind the events: none of them is of a connection that is closed here. */
+static void go_on_all(void)
+{
+	struct conn *c;
+
+	while ((c = TAILQ_FIRST(&waiting)) && c->due <= now())
+		if (!go_on(c) || !step(c))
+			conn_close(c);
+}
+
 static void watch(struct conn *listener, const char *port)
 {
 	struct epoll_event e = {.events = EPOLLIN, .data.ptr = listener};
@@ -171,7 +271,7 @@ int main(int argc, char **argv)
 	watch(&listeners[0], argv[1]);
 	watch(&listeners[1], argv[2]);
 	for (;;) {
-		int n = epoll_wait(epoll_fd, events, 64, -1);
+		int n = epoll_wait(epoll_fd, events, 64, milliseconds());
 
 		for (int i = 0; i < n; i++) {
 			struct conn *c = events[i].data.ptr;
@@ -181,5 +281,6 @@ int main(int argc, char **argv)
 			else if (!step(c))
 				conn_close(c);
 		}
+		go_on_all();
 	}
 }

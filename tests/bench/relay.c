@@ -1,8 +1,8 @@
 /*
  * relay.c - the floor: the least a proxy can do.  `relay copy|splice PORT TO-PORT ...`.
  *
- * Carries bytes between the clients of a port and one origin, and reads none of them.  Sockets are armed once,
- * edge-triggered; a pipe or a buffer is held only while the other side is blocked.
+ * Carries bytes between the clients of a port and one origin, and reads none of them.  Sockets are
+ * armed once, edge-triggered; a pipe or a buffer is held only while the other side is blocked.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,12 +27,12 @@ struct pipe {
 
 struct side {
 	int fd;
-	uint16_t to;	/* of a listener: where its clients go; 0 otherwise */
-	bool gone;	/* freed after this turn */
-	bool ended;	/* its last byte was read */
-	bool blocked;	/* nothing more can be sent to it now */
+	uint16_t to;  /* of a listener: where its clients go; 0 otherwise */
+	bool gone;    /* freed after this turn */
+	bool ended;   /* its last byte was read */
+	bool blocked; /* nothing more can be sent to it now */
 	struct side *peer;
-	size_t held;	/* read from it, not yet sent to the peer */
+	size_t held; /* read from it, not yet sent to the peer */
 	struct pipe *pipe;
 	char *bytes;
 	struct side *next_gone;
@@ -122,7 +122,8 @@ static bool give(struct side *s)
 
 	while (s->held > 0) {
 		const char *from = s->bytes ? s->bytes : scratch;
-		ssize_t n = splices ? splice(s->pipe->ends[0], NULL, to->fd, NULL, s->held, SPLICE_F_NONBLOCK)
+		ssize_t n = splices ? splice(s->pipe->ends[0], NULL, to->fd, NULL, s->held,
+					      SPLICE_F_NONBLOCK)
 				    : send(to->fd, from, s->held, MSG_NOSIGNAL);
 
 		if (n < 0 && errno != EAGAIN)
@@ -217,7 +218,8 @@ static void accept_all(const struct side *listener)
 	int fd;
 
 	while ((fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
-		struct side *client = calloc(1, sizeof(*client)), *origin = calloc(1, sizeof(*origin));
+		struct side *client = calloc(1, sizeof(*client)),
+			    *origin = calloc(1, sizeof(*origin));
 
 		if (!client || !origin)
 			die("out of memory");
@@ -247,7 +249,8 @@ int main(int argc, char **argv)
 {
 	struct epoll_event events[64];
 
-	if (argc < 4 || argc % 2 || (strcmp(argv[1], "copy") != 0 && strcmp(argv[1], "splice") != 0))
+	if (argc < 4 || argc % 2 ||
+		(strcmp(argv[1], "copy") != 0 && strcmp(argv[1], "splice") != 0))
 		die("usage: relay copy|splice PORT TO-PORT ...");
 	splices = strcmp(argv[1], "splice") == 0;
 	raise_files(65536);

@@ -71,6 +71,8 @@ static void check_request(struct text in)
 		CHECK(again.body_length == head.body_length && again.minor == 1);
 		CHECK(text_equal(again.method, head.method) && again.n_fields <= head.n_fields + 3);
 		CHECK(again.expect_continue == head.expect_continue);
+		CHECK(text_equal(again.upgrade, head.upgrade));
+		CHECK(again.trailers == (head.trailers && head.upgrade.length == 0));
 		CHECK(forward_is_loop(&again, TEXT("egret")));
 	}
 	free(fields);
@@ -80,7 +82,9 @@ static void check_response(struct text in, enum method method, int minor)
 {
 	struct field *fields = malloc(sizeof(*fields) * FIELDS), again_fields[FIELDS + 8];
 	CHECK(fields);
-	struct head head = {.fields = fields}, again = {.fields = again_fields};
+	struct text asked = TEXT("websocket, x");
+	struct head head = {.fields = fields, .upgrade = asked};
+	struct head again = {.fields = again_fields, .upgrade = asked};
 	struct head_error error;
 	char out[4096 + FORWARD_EXTRA(5)];
 
@@ -90,11 +94,13 @@ static void check_response(struct text in, enum method method, int minor)
 	if (result == HEAD_DONE) {
 		check_spans(&head, in);
 		size_t length = forward_response(out, sizeof(out), &head, true, minor, FRAMING_SAME,
-			TEXT("egret"), TEXT("Sun, 06 Nov 1994 08:49:37 GMT"));
+			TEXT("egret"), TEXT("Sun, 06 Nov 1994 08:49:37 GMT"),
+			(struct text){NULL, 0});
 		struct text text = {out, length};
 		CHECK(length > 0);
 		CHECK(head_response(text, &wide, method, &again, &error) == HEAD_DONE);
 		CHECK(again.length == length && again.status == head.status);
+		CHECK(text_equal(again.upgrade, head.upgrade));
 		CHECK(again.body == (head.body == BODY_CHUNKED && !minor ? BODY_CLOSE : head.body));
 		CHECK(again.body_length == head.body_length && again.n_fields <= head.n_fields + 4);
 	}

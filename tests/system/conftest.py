@@ -3,16 +3,19 @@
 Everything made is removed by the finaliser of the fixture that made it, after failures
 and Ctrl-C too; SIGTERM is treated as Ctrl-C.
 """
-import itertools
 import os
 import signal
 import subprocess
 
 import pytest
 
-from daemon import ACL, EGRETD, Daemon
+pytest.register_assert_rewrite("stage", "judge")
+
+from daemon import EGRETD, Daemons
 from dns import Dnsmasq
+from judge import JUDGE, TRAFFIC
 from origin import Nginx, Origin
+from stage import Stage
 from world import World, leftovers, sweep
 
 TEST_BOUND = 150  # seconds that a single test may take
@@ -21,8 +24,9 @@ TEST_BOUND = 150  # seconds that a single test may take
 def pytest_sessionstart():
     if os.geteuid() != 0:
         pytest.exit("system tests make network namespaces: run them as root", 2)
-    if not os.path.exists(EGRETD):
-        pytest.exit(f"{EGRETD} is not there: build it first", 2)
+    for program in (EGRETD, JUDGE, TRAFFIC):
+        if not os.path.exists(program):
+            pytest.exit(f"{program} is not there: build it first (make check)", 2)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sweep()
 
@@ -91,36 +95,6 @@ def origin2(world):
     yield from _origin(world.partner2)
 
 
-class Daemons:
-    """Makes daemons, and ends those that still run when the test is over."""
-
-    def __init__(self, world, tmp_path_factory):
-        self._world = world
-        self._directory = tmp_path_factory.mktemp("egret")
-        os.chmod(self._directory, 0o755)
-        self._numbers = itertools.count()
-        self.made = []
-
-    def __call__(self, acl=ACL, **options):
-        directory = self._directory / str(next(self._numbers))
-        start = options.pop("start", True)
-        daemon = Daemon(self._world, directory, acl, start=False, **options)
-        self.made.append(daemon)
-        if start:
-            daemon.start()
-        return daemon
-
-    def close(self):
-        failures = []
-        for daemon in self.made:
-            try:
-                daemon.close()
-            except AssertionError as failure:
-                failures.append(failure)
-        if failures:
-            raise failures[0]
-
-
 @pytest.fixture
 def egretd(world, dns, tmp_path_factory):
     """egretd(acl, config=..., nat=...): a daemon for one test."""
@@ -143,13 +117,28 @@ def proxy(egretd_module):
     return egretd_module(config={"log": {"access-log": "off"}})
 
 
+@pytest.fixture
+def special(nothing_is_left, tmp_path_factory):
+    """A function: a Stage of the test's own."""
+    stages = []
+
+    def make(**options):
+        stages.append(Stage(tmp_path_factory, f"special-{len(stages)}", **options))
+        make.made += stages[-1].made
+        return stages[-1]
+    make.made = []
+    yield make
+    for stage in stages:
+        stage.close()
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """Shows the logs of the test's daemons when it failed."""
     report = (yield).get_result()
     if call.when != "call" or not report.failed:
         return
-    for fixture in ("egretd", "egretd_module"):
+    for fixture in ("egretd", "egretd_module", "contained", "stage", "special", "fleet"):
         for daemon in getattr(item.funcargs.get(fixture), "made", []):
             log = daemon.path("log")
             if os.path.exists(log):

@@ -5,9 +5,10 @@ import json
 import os
 import re
 import signal
+import socket
 
 from wire import Wire
-from world import DNS, EGRESS, GATEWAY, POD_CIDR, stop, wait_for
+from world import DNS, EGRESS, POD_CIDR, stop, wait_for
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 EGRETD = os.path.join(ROOT, os.environ.get("EGRETD", "build/egretd"))
@@ -23,13 +24,13 @@ ports = 80, 443, 8080, 8443
 _numbers = itertools.count()
 
 
-def settings(number, nat=False):
-    """egret.ini for a daemon in the gateway's namespace, as sections of keys."""
+def settings(number, nat, cni0):
+    """egret.ini for a daemon on a node with this bridge, as sections of keys."""
     port, admin = 3128 + number, 13128 + number
     return {
         "gateway": {"pod-cidr": POD_CIDR, "egress-ip": f"{EGRESS[4]}, {EGRESS[6]}"},
         "proxy": {
-            "listen": f"{GATEWAY[4]}:{port}, [{GATEWAY[6]}]:{port}, 127.0.0.1:{port}",
+            "listen": f"{cni0[4]}:{port}, [{cni0[6]}]:{port}, 127.0.0.1:{port}",
             "workers": 2, "uid": PROXY_UID, "gid": PROXY_UID, "drain-timeout": "2s",
         },
         "dns": {"servers": f"{DNS}:53"},
@@ -43,18 +44,19 @@ class Daemon:
     """One egretd.  `config` overrides keys of settings(): {"proxy": {"workers": 1}}."""
 
     def __init__(self, world, directory, acl=ACL, config=None, nat=False, egretd=EGRETD,
-                 files=None, prefix=(), start=True):
+                 files=None, prefix=(), args=(), start=True):
         number = next(_numbers)
         self.world = world
         self.namespace = world.gw
         self.directory = str(directory)
         self.port, self.admin_port = 3128 + number, 13128 + number
-        self.config = settings(number, nat)
+        self.config = settings(number, nat, world.cni0)
         self.config["admin"]["control"] = self.path("control")
         for section, keys in (config or {}).items():
             self.config.setdefault(section, {}).update(keys)
         self.egretd = egretd
         self._prefix = prefix
+        self._args = args
         self._process = None
         os.makedirs(self.directory, exist_ok=True)
         os.chmod(self.directory, 0o755)
@@ -87,7 +89,7 @@ class Daemon:
         with open(self.path("log"), encoding="utf-8", errors="replace") as file:
             return file.read()
 
-    def wait_log(self, pattern, seconds=10):
+    def wait_log(self, pattern, seconds=30):
         """The first match of the pattern in the daemon's log."""
         return wait_for(f"{pattern!r} in the log", lambda: re.search(pattern, self.log()), seconds)
 
@@ -106,19 +108,21 @@ class Daemon:
 
     # Its processes.
 
-    def command(self, *args):
+    def argv(self, *args):
+        """What starts egretd with its files."""
+        return (*self._prefix, self.egretd, "-c", self.path("egret.ini"), *self._args, *args)
+
+    def command(self, *args, timeout=30):
         """Runs egretd with its files to its end."""
-        return self.namespace.run(*self._prefix, self.egretd, "-c", self.path("egret.ini"), *args,
-                                  timeout=30)
+        return self.namespace.run(*self.argv(*args), timeout=timeout)
 
     def start(self, ready=True):
         with open(self.path("log"), "a", encoding="utf-8") as log:
-            self._process = self.namespace.start(*self._prefix, self.egretd, "-c",
-                                                 self.path("egret.ini"), stdout=log, stderr=log)
+            self._process = self.namespace.start(*self.argv(), stdout=log, stderr=log)
         if not ready:
             return
         try:
-            wait_for("egretd to be ready", self._ready_or_ended)
+            wait_for("egretd to be ready", self._ready_or_ended, 60)
         except BaseException:
             self.kill()
             print(self.log())
@@ -137,7 +141,7 @@ class Daemon:
     def running(self):
         return self._process is not None and self._process.poll() is None
 
-    def stop(self, sig=signal.SIGTERM, seconds=10):
+    def stop(self, sig=signal.SIGTERM, seconds=30):
         """Its exit status."""
         return stop(self._process, sig, seconds)
 
@@ -151,8 +155,11 @@ class Daemon:
                 wait_for(f"proxy {pid} to end with its gate", lambda p=pid: not is_running(p))
 
     def close(self):
-        """Ends it if it runs, and says what it complained about."""
+        """Ends it if it runs, takes out of the kernel what it has put there, and says what it
+        complained about."""
         status = self.stop() if self.running() else 0
+        if self.config["nat"]["enable"] == "yes":
+            self.command("--remove")
         log = self.log() if os.path.exists(self.path("log")) else ""
         for bad in ("Sanitizer", "runtime error:", "check failed"):
             assert bad not in log, log
@@ -193,7 +200,7 @@ class Daemon:
         return sum(value for series, value in self.metrics().items()
                    if re.split("[{ ]", series)[0] == name and all(w in series for w in wanted))
 
-    def wait_metric(self, name, value, seconds=10, **labels):
+    def wait_metric(self, name, value, seconds=30, **labels):
         wait_for(f"{name} {labels} = {value}",
                  lambda: self.metric(name, **labels) == value, seconds)
 
@@ -210,6 +217,15 @@ class Daemon:
         if sig:
             self.signal(signal.SIGHUP)
         wait_for("the reload", lambda: self.metrics().get(name, 0) > before)
+
+    def settle(self):
+        """Returns when the files as they are now are in force, or refused, and counted."""
+        with socket.socket(socket.AF_UNIX) as control:
+            control.settimeout(60)
+            control.connect(self.path("control"))
+            with Wire(control) as wire:
+                wire.send("POST /reload HTTP/1.1\r\nHost: egret\r\nConnection: close\r\n\r\n")
+                return wire.response()
 
     # What its clients do.
 
@@ -231,7 +247,37 @@ class Daemon:
                     **options)
 
     def _address(self, namespace, version):
-        return "127.0.0.1" if namespace is self.world.gw else GATEWAY[version]
+        return "127.0.0.1" if namespace is self.world.gw else self.world.cni0[version]
+
+
+class Daemons:
+    """Makes daemons, and ends those that still run when the test is over."""
+
+    def __init__(self, world, tmp_path_factory):
+        self._world = world
+        self._directory = tmp_path_factory.mktemp("egret")
+        os.chmod(self._directory, 0o755)
+        self._numbers = itertools.count()
+        self.made = []
+
+    def __call__(self, acl=ACL, **options):
+        directory = self._directory / str(next(self._numbers))
+        start = options.pop("start", True)
+        daemon = Daemon(self._world, directory, acl, start=False, **options)
+        self.made.append(daemon)
+        if start:
+            daemon.start()
+        return daemon
+
+    def close(self):
+        failures = []
+        for daemon in self.made:
+            try:
+                daemon.close()
+            except AssertionError as failure:
+                failures.append(failure)
+        if failures:
+            raise failures[0]
 
 
 class Curl:

@@ -78,7 +78,7 @@ def test_interim_responses_are_counted_over_the_whole_exchange(world, proxy):
         wire.send(head("/"))
         with far.accept() as origin:
             origin.head()
-            for _ in range(16):
+            for _ in range(8):
                 origin.send("HTTP/1.1 103 Early Hints\r\n\r\n")
                 assert wire.head().status == 103
             origin.send("HTTP/1.1 103 Early Hints\r\n\r\n")
@@ -180,6 +180,25 @@ def test_a_tunnel_that_opens_after_a_reload_is_held_against_it(world, egretd, on
                 else:
                     assert origin.ended()
                     assert proxy.records(1)[0]["end"] == "policy-changed"
+    finally:
+        world.partner1.nft("delete table inet dead")
+
+
+def test_a_tunnel_that_ends_as_it_opens_does_not_hold_up_the_drain(world, egretd):
+    proxy = egretd(ACL, config={"proxy": {"workers": 1, "drain-timeout": "1h"}})
+    world.partner1.nft("add table inet dead; add chain inet dead in { type filter hook input "
+                       "priority 0; }; add rule inet dead in tcp dport 7001 drop")
+    try:
+        with Listener(world.partner1, 7001), proxy.wire() as wire:
+            wire.send("CONNECT v4.partner1.test:7001 HTTP/1.1\r\nHost: a\r\n\r\n")
+            wait_for("a connection on its way",
+                     lambda: "SYN-SENT" in world.gw.run("ss", "-Htn").stdout)
+            proxy.reload(ACL.replace("7000-7009", "7002"))
+            proxy.signal(signal.SIGTERM)
+            proxy.wait_log("stopping: ")
+            assert proxy.running()
+            world.partner1.nft("flush table inet dead")
+            proxy.wait_log("the proxy ended: exit status 0")
     finally:
         world.partner1.nft("delete table inet dead")
 

@@ -128,6 +128,16 @@ def test_server_wide_options(proxy, origin1):
     assert origin1.requests[-1].start == ["OPTIONS", "*", "HTTP/1.1"]
 
 
+def test_max_forwards_ends_here(proxy, origin1):
+    """RFC 9110 7.6.2.  What a TRACE would echo may be a secret: it does not."""
+    for method, status in (("OPTIONS", 200), ("TRACE", 501)):
+        response = proxy.get(ONE + "/echo", "Max-Forwards: 0", "Cookie: secret", method=method)
+        assert response.status == status and "secret" not in response.text
+    assert origin1.requests == []
+    proxy.get(ONE + "/echo", "Max-Forwards: 1", method="TRACE")
+    assert seen(origin1, "/echo").all("Max-Forwards") == ["0"]
+
+
 def test_unknown_methods_and_fields_pass_in_order(proxy, origin1):
     fields = [f"X-{n}: value {n}" for n in range(40)] + ["X-0: again"]
     proxy.get(ONE + "/echo", *fields, method="PROPFIND")
@@ -240,6 +250,19 @@ def test_request_chunks_stream_as_they_come(proxy, origin1):
         assert wire.response().body == b"abc0abc1abc2abc3abc4"
 
 
+@pytest.mark.parametrize("wanted", (True, False))
+def test_curl_sees_trailers_that_it_wants(proxy, origin1, tmp_path, wanted):
+    origin1.paths["/trailers"] = lambda exchange: exchange.send(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"
+        "5\r\nhello\r\n0\r\nX-Sum: 5d41\r\nContent-Length: 3\r\n\r\n")
+    heads = tmp_path / "heads"
+    done = proxy.curl(*(("-H", "TE: trailers", "-H", "Connection: TE") if wanted else ()),
+                      "-D", heads, ONE + "/trailers")
+    assert done.text == "hello"
+    assert ("X-Sum: 5d41" in heads.read_text()) == wanted
+    assert "Content-Length" not in heads.read_text()
+
+
 def test_a_body_until_close_is_chunked_for_new_clients_and_plain_for_old(proxy, origin1):
     def until_close(exchange):
         exchange.send("HTTP/1.0 200 OK\r\n\r\n", b"all there is")
@@ -264,15 +287,14 @@ def test_chunks_for_an_old_client_become_plain(proxy, origin1):
         assert old.body == b"abcde"
 
 
-def test_old_clients_may_keep_alive(proxy, origin1):
+@pytest.mark.parametrize("asked", ("", "Connection: keep-alive\r\n",
+                                   "Proxy-Connection: keep-alive\r\n"))
+def test_a_proxy_keeps_no_connection_of_an_old_client(proxy, origin1, asked):
+    """RFC 9112 9.3: what it asks for may have been meant for a proxy before this one."""
     with proxy.wire() as wire:
-        for _ in range(2):
-            wire.send(f"GET {ONE}/whoami HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
-            response = wire.response()
-            assert response.status == 200
-            assert response.get("Connection").lower() == "keep-alive"
-        wire.send(f"GET {ONE}/whoami HTTP/1.0\r\n\r\n")
+        wire.send(f"GET {ONE}/whoami HTTP/1.0\r\n{asked}\r\n")
         response = wire.response()
+        assert response.status == 200
         assert response.get("Connection").lower() == "close" and wire.ended()
 
 

@@ -1,8 +1,5 @@
-"""Messages that are wrong, or that two parsers could read differently, are refused."""
+"""Messages that are wrong are refused, with an answer that says so; refusals.py has more of them."""
 import pytest
-
-from wire import Closed
-from world import wait_for
 
 GET = "GET http://partner1.test/whoami HTTP/1.1\r\nHost: partner1.test\r\n"
 POST = "POST http://partner1.test/echo HTTP/1.1\r\nHost: partner1.test\r\n"
@@ -14,26 +11,11 @@ BAD = {
     "a space in the target": ("GET http://partner1.test/a b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     "a name of other bytes": ("GET http://pärtner.test/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     "no Host": ("GET http://partner1.test/ HTTP/1.1\r\n\r\n", 400),
-    "two Hosts": (GET + "Host: partner1.test\r\n\r\n", 400),
     "a bare LF": ("GET http://partner1.test/ HTTP/1.1\nHost: a\n\n", 400),
-    "a bare CR": (GET + "X: a\rb\r\n\r\n", 400),
-    "a NUL": (GET + "X: a\0b\r\n\r\n", 400),
-    "a folded line": (GET + "X: a\r\n b\r\n\r\n", 400),
-    "a space before the colon": (GET + "X : a\r\n\r\n", 400),
-    "a field without colon": (GET + "X\r\n\r\n", 400),
     "an empty field name": (GET + ": a\r\n\r\n", 400),
     "a line before the fields": ("GET http://partner1.test/ HTTP/1.1\r\n Host: a\r\n\r\n", 400),
-    "two lengths": (POST + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400),
-    "a signed length": (POST + "Content-Length: +1\r\n\r\na", 400),
     "a hex length": (POST + "Content-Length: 0x1\r\n\r\na", 400),
-    "a huge length": (POST + "Content-Length: 99999999999999999999\r\n\r\na", 400),
     "a negative length": (POST + "Content-Length: -1\r\n\r\na", 400),
-    "length and chunks": (
-        POST + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
-    "chunked twice": (POST + "Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", 400),
-    "chunked not last": (POST + "Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n", 400),
-    "chunks from HTTP/1.0": ("POST http://partner1.test/echo HTTP/1.0\r\n"
-                             "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
     "an unknown coding": (POST + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
     "HTTP/2.0": ("GET http://partner1.test/ HTTP/2.0\r\nHost: a\r\n\r\n", 505),
     "HTTP/0.9": ("GET http://partner1.test/\r\n\r\n", 400),
@@ -106,47 +88,13 @@ def test_too_many_and_too_large_are_configurable(egretd):
     assert proxy.get("http://egret.internal/" + "y" * 1100).status == 414
 
 
-@pytest.mark.parametrize("chunks", (
-    "x\r\n", "-1\r\n", "0x5\r\nhello\r\n", "5 \r\nhellohello\r\n", "5\nhello\r\n0\r\n\r\n",
-    "5\r\nhelloX\r\n0\r\n\r\n", "FFFFFFFFFFFFFFFFF\r\n", "5\r\nhello\r\n0\r\nbad trailer\r\n\r\n",
-    "5;" + "x" * 20000 + "\r\nhello\r\n0\r\n\r\n",
-))
-def test_bad_chunks_never_complete_a_request(proxy, origin1, chunks):
-    """The origin sees that the body was cut, and nothing behind it as another request."""
-    done = []
-
-    def drink(exchange):
-        exchange.take_body()
-        done.append(exchange.request.body)
-        exchange.reply(200, "took it")
-    origin1.paths["/drink"] = drink
-    with proxy.wire() as wire:
-        wire.send("POST http://partner1.test/drink HTTP/1.1\r\nHost: a\r\n"
-                  "Transfer-Encoding: chunked\r\n\r\n", chunks,
-                  "GET http://partner1.test/smuggled HTTP/1.1\r\nHost: a\r\n\r\n")
-        try:
-            assert wire.response().status == 400
-        except (OSError, Closed):
-            pass  # to be cut off is an answer as well
-    wait_for("the origin to notice", lambda: all(
-        exchange.path != "/drink" for exchange in origin1.open))
-    assert done == [] and origin1.seen("/smuggled") == []
-
-
 BAD_RESPONSES = {
     "not HTTP": b"SSH-2.0-OpenSSH\r\n\r\n",
     "a bad status": b"HTTP/1.1 2000 OK\r\n\r\n",
     "a status of two digits": b"HTTP/1.1 20 OK\r\n\r\n",
     "HTTP/2": b"HTTP/2.0 200 OK\r\n\r\n",
-    "a folded line": b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 0\r\n\r\n",
-    "a bare LF": b"HTTP/1.1 200 OK\nContent-Length: 0\n\n",
-    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
-    "length and chunks": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked"
-                         b"\r\n\r\n0\r\n\r\n",
-    "a space before the colon": b"HTTP/1.1 200 OK\r\nContent-Length : 0\r\n\r\n",
     "an unknown coding": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: zip\r\n\r\n",
     "a large head": b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
-    "a 101 that nobody asked for": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
 }
 
 

@@ -1,11 +1,14 @@
 """Two processes: what each may do, and what happens when one ends."""
 import os
+import re
 import signal
 import tempfile
 import threading
 import time
 
-from daemon import EGRETD, PROXY_UID, Daemon, descriptors, is_running, status_of
+import pytest
+
+from daemon import EGRETD, PROXY_UID, SANITIZED, Daemon, descriptors, is_running, status_of
 from origin import Listener
 from wire import Closed
 from world import wait_for
@@ -30,6 +33,22 @@ def test_the_proxy_has_no_privilege(egretd):
         assert int(status[capabilities], 16) == 0, capabilities
     assert status["NoNewPrivs"] == "1"
     assert status_of(daemon.gate)["Uid"].split()[0] == "0"
+
+
+def test_the_proxy_keeps_nothing_of_the_environment(egretd):
+    daemon = egretd(prefix=("env", "EGRET_SECRET=of the service manager"))
+    for pid, keeps in ((daemon.gate, True), (daemon.proxy, False)):
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            assert (b"EGRET_SECRET" in file.read()) == keeps
+
+
+@pytest.mark.skipif(SANITIZED, reason="the leak check cannot be traced")
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGINT", "SIGTERM"])
+def test_a_signal_to_both_processes_never_ends_a_proxy_that_starts(egretd, name):
+    """A terminal's or a service manager's; this one comes while it gives up its groups."""
+    daemon = egretd(prefix=("strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=setgroups",
+                            "-e", f"inject=setgroups:signal={name}"))
+    assert "the proxy ended" not in daemon.log()
 
 
 def test_one_thread_for_each_worker(egretd):
@@ -199,6 +218,18 @@ def test_sigterm_lets_a_tunnel_finish(world, egretd):
             origin.send("still here")
             assert wire.read(10) == b"still here"
     assert daemon.stop() == 0
+
+
+@pytest.mark.skipif(SANITIZED, reason="the leak check cannot be traced")
+def test_the_proxy_drains_before_the_gate_lets_go_of_inotify(egretd, tmp_path):
+    """close(2) of such a descriptor waits for the kernel, on a busy node for seconds."""
+    trace = tmp_path / "trace"
+    daemon = egretd(prefix=("strace", "-D", "-q", "-y", "-o", trace, "-e", "trace=close,sendmsg"))
+    assert daemon.stop() == 0
+    calls = wait_for("the end of the trace", lambda: re.fullmatch(
+        r".*--- SIGTERM (.*)\+\+\+ exited with 0 .*", trace.read_text(), re.DOTALL))[1]
+    assert "sendmsg" in calls
+    assert "inotify" not in calls[:calls.index("sendmsg")]
 
 
 def test_drain_timeout_cuts(world, egretd):

@@ -160,7 +160,7 @@ def test_a_bad_policy_at_the_start_is_an_error(egretd, name):
 @pytest.mark.parametrize("section, key, value", (
     ("proxy", "workrs", "2"), ("proxy", "workers", "many"), ("proxy", "max-connections", "-1"),
     ("proxy", "listen", "10.42.0.1"), ("gateway", "pod-cidr", "10.42.0.0/99"),
-    ("gateway", "egress-ip", "45.0.0.10, 45.0.0.20"), ("log", "level", "loud"),
+    ("gateway", "egress-ip", "45.0.0.10, 45.0.0.10"), ("log", "level", "loud"),
     ("dns", "servers", "nowhere"), ("nat", "enable", "perhaps"), ("proxi", "workers", "1"),
 ))
 def test_a_bad_egret_ini_is_refused_at_start_and_at_reload(egretd, section, key, value):

@@ -62,6 +62,28 @@ def test_access_log_in_json(logged, origin1, nginx):
     assert by[None]["status"] == 400 and by[None]["method"] is None
 
 
+REFUSED = {
+    "a bad field": ("GET http://partner1.test/a HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n", 400),
+    "a bare LF": ("GET http://partner1.test/a HTTP/1.1\nHost: a\n\n", 400),
+    "two words": ("GET http://partner1.test/a\r\n\r\n", 400),
+    "a large head": ("GET http://partner1.test/a HTTP/1.1\r\nX: " + "y" * 70000, 431),
+    "another version": ("GET http://partner1.test/a HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+    "a slow head": ("GET http://partner1.test/a HTTP/1.1\r\nHost: a\r\n", 408),
+}
+
+
+def test_a_refused_head_is_logged_with_what_could_be_read_of_it(egretd):
+    daemon = egretd(ACL, config={"log": {"access-log": "access.log", "access-format": "json"},
+                                 "proxy": {"header-timeout": "1s"}})
+    for n, (message, status) in enumerate(REFUSED.values(), 1):
+        with daemon.wire() as wire:
+            wire.send(message)
+            assert wire.response().status == status
+        record = daemon.records(n)[-1]
+        assert (record["method"], record["target"]) == ("GET", "http://partner1.test/a"), message
+        assert record["status"] == status and record["verdict"] == "-"
+
+
 def test_access_log_in_squids_format(logged, origin1, nginx):
     lines = logged("squid").access_log(5)
     pattern = r"\d+\.\d{3} +\d+ 10\.42\.0\.11 \S+/\d{3} \d+ \S+ \S+ - \S+/\S+ \S+"

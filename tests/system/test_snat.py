@@ -1,4 +1,5 @@
 """SNAT as partners see it, with Flannel's masquerade in place."""
+import json
 import socket
 
 import pytest
@@ -27,7 +28,6 @@ def gateway(egretd):
 @pytest.fixture(autouse=True)
 def clean_kernel(world):
     yield
-    world.gw.run("nft", "delete", "table", "inet", "egret")
     world.masquerade()
 
 
@@ -234,6 +234,20 @@ def test_egress_interface_chooses_its_address(world, origin1, egretd):
         world.gw.run("ip", "link", "set", "spare", "up")
         egretd("", nat=True, config={"gateway": {"egress-ip": "auto", "egress-interface": "spare"}})
         assert seen_from(world.pod1, PARTNER1[4]) == EGRESS_BANK[4]
+    finally:
+        world.gw.run("ip", "link", "del", "spare")
+
+
+def test_without_an_egress_address_it_says_that_nothing_leaves(world, egretd):
+    world.gw.run("ip", "link", "add", "spare", "type", "veth", "peer", "name", "beside")
+    try:
+        daemon = egretd("[partner one]\nhosts = partner1.test\n" + BANK, nat=True, config={
+            "gateway": {"egress-ip": "auto", "egress-interface": "spare"}})
+        assert daemon.wait_log("ready: .* egress none, ")
+        assert daemon.get("http://partner1.test/").status == 502
+        assert "egress  none, so nothing leaves" in daemon.get("http://egret.internal/").text
+        facts = json.loads(daemon.get("http://egret.internal/", "Accept: application/json").text)
+        assert [partner.get("leaves") for partner in facts["partners"]] == [False, None]
     finally:
         world.gw.run("ip", "link", "del", "spare")
 

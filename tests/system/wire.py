@@ -115,7 +115,7 @@ class Wire:
                 interim.append(message)
                 continue
             message.interim = interim
-            if method != "HEAD" and message.status not in (204, 304):
+            if method != "HEAD" and message.status not in (101, 204, 304):
                 message.body = self.body(message, until_close=True)
             return message
 

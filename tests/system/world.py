@@ -11,7 +11,7 @@ called tells which translation took place:
 
     45.0.0.2, 2a00::2     the node: Flannel's masquerade won
     45.0.0.10, 2a00::10   the gateway's egress address
-    45.0.0.20, 2a00::20   a partner's own egress address
+    45.0.0.20, 2a00::20   a partner's own egress address; 45.0.0.30, 2a00::30 another one
     10.42.0.x, fd42::x    the pod: no translation
 """
 import contextlib
@@ -26,6 +26,7 @@ POD_CIDR = "10.42.0.0/16, fd42::/48"
 NODE = {4: "45.0.0.2", 6: "2a00::2"}
 EGRESS = {4: "45.0.0.10", 6: "2a00::10"}
 EGRESS_BANK = {4: "45.0.0.20", 6: "2a00::20"}
+EGRESS_OTHER = {4: "45.0.0.30", 6: "2a00::30"}
 GATEWAY = {4: "10.42.0.1", 6: "fd42::1"}
 POD1 = {4: "10.42.0.11", 6: "fd42::11"}
 POD2 = {4: "10.42.0.12", 6: "fd42::12"}
@@ -39,7 +40,7 @@ CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def wait_for(what, condition, seconds=10.0):
+def wait_for(what, condition, seconds=30.0):
     """Returns the first true answer of condition(); fails after `seconds`."""
     end = time.monotonic() + seconds
     while True:
@@ -51,7 +52,7 @@ def wait_for(what, condition, seconds=10.0):
         time.sleep(0.005)
 
 
-def stop(process, sig=signal.SIGTERM, seconds=10):
+def stop(process, sig=signal.SIGTERM, seconds=30):
     """Ends a process that we started; returns its exit status."""
     if process.poll() is None:
         process.send_signal(sig)
@@ -113,14 +114,15 @@ class Namespace:
     def start(self, *argv, **options):
         """A process that the caller stops."""
         with self.inside():
-            return subprocess.Popen(argv, stdin=subprocess.DEVNULL, **options)
+            return subprocess.Popen(argv, **{"stdin": subprocess.DEVNULL} | options)
 
     def socket(self, family=socket.AF_INET, kind=socket.SOCK_STREAM):
         with self.inside():
             return socket.socket(family, kind)
 
-    def connect(self, address, port, timeout=10, source=None):
-        s = self.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    def connect(self, address, port, timeout=10, source=None, datagrams=False):
+        s = self.socket(socket.AF_INET6 if ":" in address else socket.AF_INET,
+                        socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM)
         s.settimeout(timeout)
         try:
             if source:
@@ -150,13 +152,127 @@ table inet flannel {
 """
 
 
-class World:
+def link(a, a_name, b, b_name):
+    """Two namespaces' devices, joined and up."""
+    a.ip(f"link add {a_name} type veth peer name {b_name} netns {b.name}",
+         f"link set {a_name} up")
+    b.ip(f"link set {b_name} up")
+
+
+def give_address(namespace, device, addresses, router=None):
+    namespace.ip(f"addr add {addresses[4]}/24 dev {device}",
+                 f"addr add {addresses[6]}/64 dev {device} nodad")
+    if router:
+        namespace.ip(f"route add default via {router[4]}",
+                     f"route add default via {router[6]}")
+
+
+class Host:
+    """A node of Kubernetes: its namespace `gw`, pods behind a bridge, an uplink eth0."""
+
+    cni0 = GATEWAY  # the bridge's addresses
+    pod_mtu = 1500
+
+    def __init__(self, prefix):
+        self.namespaces = []
+        self._prefix = prefix
+        self._ports = []
+
+    def make_cni0(self):
+        """The bridge of the pods, those that are there attached."""
+        self.gw.ip("link add cni0 type bridge", "link set cni0 up")
+        give_address(self.gw, "cni0", self.cni0)
+        for port in self._ports:
+            self._attach(port)
+
+    def add_egress(self, *egress, action="add"):
+        for one in egress:
+            flags = "nodad preferred_lft 0" if action == "add" else ""
+            self.gw.ip(f"addr {action} {one[4]}/32 dev eth0",
+                       f"addr {action} {one[6]}/128 dev eth0 {flags}")
+
+    def remove_egress(self, *egress):
+        self.add_egress(*egress, action="del")
+
+    def add_pod(self, short, addresses=None):
+        """One more; without addresses only its link is there."""
+        pod = Namespace(short, self._prefix)
+        self.namespaces.append(pod)
+        self.no_dad(pod)
+        self._wire_pod(pod, addresses)
+        return pod
+
+    def remove_pod(self, pod):
+        self._ports.remove(f"veth-{pod.short}")
+        self.namespaces.remove(pod)
+        pod.remove()
+
+    def set_pod_address(self, pod, addresses):
+        give_address(pod, "eth0", addresses, self.cni0)
+
+    def sysctl(self, **values):
+        """Of the gateway; dots and all: sysctl(**{"net.ipv4.ip_forward": 1})."""
+        self.gw.run("sysctl", "-qw", *(f"{name}={value}" for name, value in values.items()),
+                    check=True)
+
+    def rp_filter(self, value):
+        """0 off, 1 strict, 2 loose; the kernel takes the greater of `all` and the device's."""
+        self.sysctl(**{f"net.ipv4.conf.{device}.rp_filter": value
+                       for device in ("default", "eth0", "cni0")},
+                    **{"net.ipv4.conf.all.rp_filter": 0})
+
+    def bridge_netfilter(self, value):
+        """Whether what crosses the bridge passes the hooks of IP."""
+        self.sysctl(**{"net.bridge.bridge-nf-call-iptables": value,
+                       "net.bridge.bridge-nf-call-ip6tables": value})
+
+    def _wire_pod(self, pod, addresses):
+        port = f"veth-{pod.short}"
+        link(self.gw, port, pod, "eth0")
+        pod.ip(f"link set eth0 mtu {self.pod_mtu}")
+        self._ports.append(port)
+        self._attach(port)
+        if addresses:
+            self.set_pod_address(pod, addresses)
+
+    def _attach(self, port):
+        self.gw.ip(f"link set {port} mtu {self.pod_mtu} master cni0",
+                   f"link set {port} type bridge_slave hairpin on")
+
+    @staticmethod
+    def no_dad(*namespaces):
+        """Addresses of IPv6 are there at once."""
+        for namespace in namespaces:
+            namespace.run("sysctl", "-qw", "net.ipv6.conf.all.accept_dad=0",
+                          "net.ipv6.conf.default.accept_dad=0", check=True)
+
+    @staticmethod
+    def route(*namespaces):
+        """They forward."""
+        for namespace in namespaces:
+            namespace.run("sysctl", "-qw", "net.ipv4.ip_forward=1",
+                          "net.ipv6.conf.all.forwarding=1", check=True)
+
+
+def wire_partners(net, partner1, partner2):
+    """Each to a link of its own of the router `net`: to1, to2."""
+    for partner, n, addresses in ((partner1, 1, PARTNER1), (partner2, 2, PARTNER2)):
+        router = {4: f"45.0.{n}.1", 6: f"2a00:0:0:{n}::1"}
+        link(net, f"to{n}", partner, "eth0")
+        give_address(net, f"to{n}", router)
+        give_address(partner, "eth0", addresses, router)
+    partner2.ip(f"addr add {NODE_NETWORK}/24 dev eth0")
+    net.ip("route add 192.168.77.0/24 dev to2")
+
+
+class World(Host):
     """The namespaces of the picture above, wired."""
 
     NAMES = ("pod1", "pod2", "gw", "net", "partner1", "partner2")
 
-    def __init__(self, prefix=PREFIX):
-        self.namespaces = []
+    def __init__(self, prefix=PREFIX, egress=True):
+        super().__init__(prefix)
+        self.egress = egress  # the egress addresses are there; False: egretd adds them
         try:
             for name in self.NAMES:
                 namespace = Namespace(name, prefix)
@@ -177,48 +293,24 @@ class World:
         self.gw.nft(MASQUERADE)
 
     def _wire(self):
-        for namespace in self.namespaces:
-            namespace.run("sysctl", "-qw", "net.ipv6.conf.all.accept_dad=0",
-                          "net.ipv6.conf.default.accept_dad=0", "net.ipv4.ip_nonlocal_bind=0",
-                          check=True)
-        for router in (self.gw, self.net):
-            router.run("sysctl", "-qw", "net.ipv4.ip_forward=1",
-                       "net.ipv6.conf.all.forwarding=1", check=True)
-        self.gw.ip("link add cni0 type bridge", "link set cni0 up",
-                   "addr add 10.42.0.1/24 dev cni0", "addr add fd42::1/64 dev cni0 nodad")
-        for pod, port, addresses in ((self.pod1, "veth1", POD1), (self.pod2, "veth2", POD2)):
-            self._link(self.gw, port, pod, "eth0")
-            self.gw.ip(f"link set {port} master cni0")
-            self._address(pod, "eth0", addresses, GATEWAY)
-        self._link(self.gw, "eth0", self.net, "node")
-        self._address(self.gw, "eth0", NODE, {4: DNS, 6: "2a00::1"})
-        self._address(self.net, "node", {4: DNS, 6: "2a00::1"})
-        for extra in (EGRESS, EGRESS_BANK):
-            self.gw.ip(f"addr add {extra[4]}/32 dev eth0",
-                       f"addr add {extra[6]}/128 dev eth0 nodad preferred_lft 0")
-        self.net.ip(f"route add 10.42.0.0/16 via {NODE[4]}",
-                    f"route add fd42::/48 via {NODE[6]}")
-        for partner, n, addresses in ((self.partner1, 1, PARTNER1), (self.partner2, 2, PARTNER2)):
-            router = {4: f"45.0.{n}.1", 6: f"2a00:0:0:{n}::1"}
-            self._link(self.net, f"to{n}", partner, "eth0")
-            self._address(self.net, f"to{n}", router)
-            self._address(partner, "eth0", addresses, router)
-        self.partner2.ip(f"addr add {NODE_NETWORK}/24 dev eth0")
-        self.net.ip("route add 192.168.77.0/24 dev to2")
+        self.no_dad(*self.namespaces)
+        self.route(self.gw, self.net)
+        self.make_cni0()
+        for pod, addresses in ((self.pod1, POD1), (self.pod2, POD2)):
+            self._wire_pod(pod, addresses)
+        self.make_uplink()
+        wire_partners(self.net, self.partner1, self.partner2)
 
-    @staticmethod
-    def _link(a, a_name, b, b_name):
-        a.ip(f"link add {a_name} type veth peer name {b_name} netns {b.name}",
-             f"link set {a_name} up")
-        b.ip(f"link set {b_name} up")
+    # What a test may take away and make again.
 
-    @staticmethod
-    def _address(namespace, device, addresses, router=None):
-        namespace.ip(f"addr add {addresses[4]}/24 dev {device}",
-                     f"addr add {addresses[6]}/64 dev {device} nodad")
-        if router:
-            namespace.ip(f"route add default via {router[4]}",
-                         f"route add default via {router[6]}")
+    def make_uplink(self):
+        """The link to the outside, with the node's address and the egress addresses."""
+        link(self.gw, "eth0", self.net, "node")
+        give_address(self.gw, "eth0", NODE, {4: DNS, 6: "2a00::1"})
+        give_address(self.net, "node", {4: DNS, 6: "2a00::1"})
+        self.net.ip(f"route add 10.42.0.0/16 via {NODE[4]}", f"route add fd42::/48 via {NODE[6]}")
+        if self.egress:
+            self.add_egress(EGRESS, EGRESS_BANK, EGRESS_OTHER)
 
 
 def sweep():
