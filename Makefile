@@ -22,6 +22,7 @@ endif
 
 SOURCES := $(filter-out daemon/main.c,$(wildcard base/*.c acl/*.c nat/*.c daemon/*.c daemon/*/*.c))
 OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
+CTL_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard ctl/*.c))
 TESTS   := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(shell find tests/unit -name '*_test.c'))
 
 .PHONY: all
@@ -30,8 +31,8 @@ all: $(BUILD)/egretd $(BUILD)/egretctl ## build egretd and egretctl
 $(BUILD)/egretd: $(BUILD)/daemon/main.o $(BUILD)/libegret.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
-$(BUILD)/egretctl: $(BUILD)/ctl/egretctl.o
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+$(BUILD)/egretctl: $(CTL_OBJECTS) $(BUILD)/libegret.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(BUILD)/libegret.a: $(OBJECTS)
 	@rm -f $@
@@ -45,7 +46,8 @@ $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/libegret.a
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $(filter %.c %.o %.a,$^) $(LDLIBS) -lcmocka -liniparser
 
--include tests/unit/daemon/http/oracle.mk tests/fuzz/fuzz.mk tests/bench/bench.mk
+-include tests/unit/daemon/http/oracle.mk tests/fuzz/fuzz.mk tests/bench/bench.mk tests/system/system.mk \
+	tests/conformance/conformance.mk docs/man.mk image/image.mk systemd/install.mk
 
 # ---- what a newcomer types ----------------------------------------------------------------
 
@@ -62,34 +64,43 @@ demo: test-deps ## a pod, a gateway and two partners in network namespaces, show
 
 # ---- tests --------------------------------------------------------------------------------
 
+PARALLEL := $(shell nproc)
+
 .PHONY: test
 test: test-deps ## everything that CI runs
-	$(MAKE) check
-	$(MAKE) valgrind
-	$(MAKE) check SAN=address,undefined
+	$(MAKE) -j$(PARALLEL) check
+	$(MAKE) conformance
+	$(MAKE) -j$(PARALLEL) valgrind
+	$(MAKE) -j$(PARALLEL) check SAN=address,undefined
 
 .PHONY: check
-check: all ## unit and system tests of one build (SAN=address,undefined for the other)
-	$(MAKE) unit
-	EGRETD=$(BUILD)/egretd $(PYTHON) -m pytest -q -p no:cacheprovider tests/system
+check: all unit $(SYSTEM_PROGRAMS) ## unit and system tests of one build (SAN=address,undefined for the other)
+	EGRETD=$(BUILD)/egretd $(PYTHON) -m pytest -q -p no:cacheprovider -n $(PARALLEL) --dist loadfile tests/system
+
+# Runs a test; says more than its name if it fails.
+run_test = @$(1) $< >$@.log 2>&1 || { cat $@.log; echo "== $@ failed"; exit 1; }; echo "== $@"
 
 .PHONY: unit
-unit: $(TESTS) ## unit tests
-	@set -e; for t in $(TESTS); do echo "== $$t"; $$t; done
+unit: $(TESTS:%=%.run) ## unit tests
+$(TESTS:%=%.run): %.run: %
+	$(call run_test,)
 
+VALGRIND := EGRET_SLOW=1 valgrind -q --error-exitcode=9 --leak-check=full \
+	--show-leak-kinds=definite,indirect,possible --errors-for-leak-kinds=definite,indirect
 # valgrind cannot follow a process that gives up execve(2).
 .PHONY: valgrind
-valgrind: $(TESTS) ## unit tests under valgrind
-	@set -e; for t in $(filter-out %/sandbox_test,$(TESTS)); do echo "== valgrind $$t"; \
-		EGRET_SLOW=1 valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,indirect,possible \
-			--errors-for-leak-kinds=definite,indirect $$t; done
+valgrind: $(patsubst %,%.valgrind,$(filter-out %/sandbox_test,$(TESTS))) ## unit tests under valgrind
+$(TESTS:%=%.valgrind): %.valgrind: %
+	$(call run_test,$(VALGRIND))
 
 # ---- packages -----------------------------------------------------------------------------
 
 BUILD_PACKAGES := gcc libc6-dev make pkg-config libev-dev libnftnl-dev libmnl-dev \
-	libc-ares-dev libjansson-dev libmd-dev libseccomp-dev libcap-ng-dev
-TEST_PACKAGES := libcmocka-dev libiniparser-dev python3 python3-pytest nftables iproute2 iptables conntrack curl \
-	nginx-light openssl dnsmasq-base node-llhttp valgrind procps util-linux strace
+	libc-ares-dev libjansson-dev libmd-dev libseccomp-dev libcap-ng-dev libxxhash-dev
+TEST_PACKAGES := libcmocka-dev libiniparser-dev python3 python3-pytest python3-pytest-xdist nftables iproute2 iptables conntrack curl \
+	python3-yaml python3-jsonschema $(if $(shell command -v kubectl),,kubernetes-client) \
+	nginx-light openssl dnsmasq-base node-llhttp valgrind procps util-linux strace keepalived conntrackd \
+	nodejs ca-certificates lowdown mandoc binutils umoci skopeo runc buildah systemd
 
 # Installs what is missing, where it can: as root on Debian.
 define install
@@ -122,4 +133,4 @@ help: ## list the targets
 clean: ## remove what was built
 	rm -rf build
 
--include $(OBJECTS:.o=.d) $(BUILD)/daemon/main.d $(BUILD)/ctl/egretctl.d $(TESTS:=.d)
+-include $(OBJECTS:.o=.d) $(BUILD)/daemon/main.d $(CTL_OBJECTS:.o=.d) $(TESTS:=.d)
