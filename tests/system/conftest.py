@@ -117,6 +117,16 @@ def proxy(egretd_module):
     return egretd_module(config={"log": {"access-log": "off"}})
 
 
+@pytest.fixture(autouse=True)
+def no_exchange_is_left(request):
+    """Ends a test with its exchanges: what a shared daemon still asked for, it would ask the next
+    test's origin."""
+    yield
+    for daemon in getattr(request.node.funcargs.get("egretd_module"), "made", []):
+        if daemon.running():
+            daemon.wait_metric("egret_client_connections", 1)  # the question itself
+
+
 @pytest.fixture
 def special(nothing_is_left, tmp_path_factory):
     """A function: a Stage of the test's own."""
