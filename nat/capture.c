@@ -89,15 +89,12 @@ static void put_redirect(struct build *b, const struct plan_facts *facts, uint8_
 			{.op = PLAN_REDIRECT, .number = facts->capture_port}));
 }
 
-static void put_class(struct build *b, const struct plan_facts *facts, uint8_t version,
-	const struct capture_way *way, const struct plan_set *from, uint16_t port)
+static void put_class(struct build *b, uint8_t version, const struct capture_way *way,
+	const struct plan_set *from, uint16_t port)
 {
 	build_rule(b, way->classify, version,
 		STEPS(FROM_TO(from, IPPROTO_TCP, port),
-			{.op = PLAN_SET_CLASS,
-				.number = class_mark(b->plan, CLASS_GATEWAY),
-				.other = facts->class_mask},
-			way->go_on));
+			class_step(b->plan, class_mark(b->plan, CLASS_GATEWAY)), way->go_on));
 }
 
 void capture_put(struct build *b, const struct policy *policy, const struct plan_facts *facts,
@@ -114,7 +111,7 @@ void capture_put(struct build *b, const struct policy *policy, const struct plan
 		if (is_here(facts, version))
 			put_redirect(b, facts, version, way->exclude, from, port, chain);
 		else
-			put_class(b, facts, version, way, from, port);
+			put_class(b, version, way, from, port);
 		if (i == CAPTURE_HTTPS)
 			build_rule(b, way->classify, version,
 				STEPS(FROM_TO(from, IPPROTO_UDP, port),

@@ -30,7 +30,7 @@ struct change {
 	struct batch *batch;
 	const struct plan *plan;
 	const struct state *state;
-	bool lock;
+	uint32_t flags; /* of the table */
 	enum change_phase phase;
 };
 
@@ -65,8 +65,8 @@ static void put_table(struct change *c)
 	data[1] = sizeof(PLAN_COMMENT);
 	mnl_attr_put_strz(message, NFTA_TABLE_NAME, c->plan->table);
 	mnl_attr_put(message, NFTA_TABLE_USERDATA, sizeof(data), data);
-	if (c->lock)
-		mnl_attr_put_u32(message, NFTA_TABLE_FLAGS, htonl(TABLE_LOCKED));
+	if (c->flags)
+		mnl_attr_put_u32(message, NFTA_TABLE_FLAGS, htonl(c->flags));
 	batch_close(c->batch);
 }
 
@@ -367,7 +367,7 @@ static bool flags_fit(const struct change *c)
 {
 	uint32_t flags = c->state->flags;
 
-	return flags == TABLE_PERSIST || flags == (c->lock ? TABLE_LOCKED : 0);
+	return flags == TABLE_PERSIST || flags == c->flags;
 }
 
 static bool nature_fits(const struct change *c)
@@ -385,12 +385,12 @@ static bool nature_fits(const struct change *c)
 	return true;
 }
 
-void change_put(struct batch *batch, const struct plan *plan, const struct state *state, bool lock,
-	enum change_phase phase)
+void change_put(struct batch *batch, const struct plan *plan, const struct state *state,
+	uint32_t flags, enum change_phase phase)
 {
 	static const struct state nothing;
 	struct change c = {
-		.batch = batch, .plan = plan, .state = state, .lock = lock, .phase = phase};
+		.batch = batch, .plan = plan, .state = state, .flags = flags, .phase = phase};
 
 	if (state->exists && !nature_fits(&c)) {
 		if (phase == CHANGE_GUARD)
@@ -399,7 +399,7 @@ void change_put(struct batch *batch, const struct plan *plan, const struct state
 	}
 	switch (phase) {
 	case CHANGE_GUARD:
-		if (!c.state->exists || (lock && c.state->flags != TABLE_LOCKED))
+		if (!c.state->exists || (flags && c.state->flags != flags))
 			put_table(&c);
 		put_new(&c);
 		for (size_t i = 0; i < COUNT_OF(holds); i++)

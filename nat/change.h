@@ -22,7 +22,7 @@
 enum change_phase { CHANGE_GUARD, CHANGE_SWITCH, CHANGE_RELEASE, CHANGE_CLEAN, CHANGE_N_PHASES };
 
 /* The messages point at texts of `plan` and `state`, which is what the kernel had before the first
- * phase.  `lock`: the table is to be the sender's alone (TABLE_LOCKED).  No difference: no message.
+ * phase.  `flags`: those that the table is to have (TABLE_...).  No difference: no message.
  * Out of memory fails the batch. */
-void change_put(struct batch *batch, const struct plan *plan, const struct state *state, bool lock,
-	enum change_phase phase);
+void change_put(struct batch *batch, const struct plan *plan, const struct state *state,
+	uint32_t flags, enum change_phase phase);

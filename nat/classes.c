@@ -14,6 +14,20 @@ uint32_t class_mark(const struct plan *plan, uint32_t class)
 	return class * (plan->class_mask & -plan->class_mask);
 }
 
+uint32_t class_unjudged(uint32_t ct_mark_mask)
+{
+	return ct_mark_mask & -ct_mark_mask;
+}
+
+struct plan_step class_step(const struct plan *plan, uint32_t mark)
+{
+	bool leaves = mark && mark != class_mark(plan, CLASS_LOCAL);
+
+	return (struct plan_step){.op = PLAN_SET_CLASS,
+		.number = mark | (leaves ? plan->unjudged : 0),
+		.other = plan->class_mask | plan->unjudged};
+}
+
 /* A section with a class of its own, by its list. */
 struct listed {
 	uint64_t hash;

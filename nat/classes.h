@@ -14,6 +14,12 @@
 
 uint32_t class_mark(const struct plan *plan, uint32_t class);
 
+/* The lowest of the bits that are ours, which holds no class. */
+uint32_t class_unjudged(uint32_t ct_mark_mask);
+
+/* Gives a flow the class with this mark, on which the guard has still to judge; or none: 0. */
+struct plan_step class_step(const struct plan *plan, uint32_t mark);
+
 /* The marks of the sections by index; 0: it translates nothing.  The plan gets a class for each.
  * The caller frees the marks.  NULL without memory, and the build fails. */
 uint32_t *classes_marks(

@@ -98,7 +98,7 @@ static bool act(struct walk *w, const struct plan_step *step)
 	switch (step->op) {
 	case PLAN_SET_CLASS:
 		d->fate = PLAN_CLASSED_AS;
-		d->mark = step->number;
+		d->mark = step->number & w->plan->class_mask;
 		return false;
 	case PLAN_COUNT:
 		d->counter = step->name;

@@ -174,7 +174,8 @@ static struct clash *clash_of(struct rules *r, const struct clash *key)
 static void on_write(void *arg, const struct mark_write *w)
 {
 	struct rules *r = arg;
-	uint32_t ours = w->mark == MARK_PACKET ? r->plan->mark_mask : r->plan->class_mask;
+	uint32_t ours = w->mark == MARK_PACKET ? r->plan->mark_mask
+						    : r->plan->class_mask | r->plan->unjudged;
 	const struct clash key = {
 		.table = (char *)nftnl_rule_get_str(r->rule, NFTNL_RULE_TABLE),
 		.chain = (char *)nftnl_rule_get_str(r->rule, NFTNL_RULE_CHAIN),

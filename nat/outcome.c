@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nat/classes.h"
+
 #define INLINE_RULES 4 /* more combinations of sources and ports than this stand in sets */
 
 static bool is_version(const struct outcomes *o, const struct cidr *cidr)
@@ -216,9 +218,7 @@ static void outcome_of(struct outcomes *o, const struct section *s, struct plan_
 		put(out, (struct plan_step){.op = PLAN_COUNT, .name = counter(o, s, reason)});
 		put(out, (struct plan_step){.op = PLAN_REJECT});
 	} else {
-		put(out, (struct plan_step){.op = PLAN_SET_CLASS,
-				 .number = o->marks[s->index],
-				 .other = o->build->plan->class_mask});
+		put(out, class_step(o->build->plan, o->marks[s->index]));
 		put(out, o->leave ? (struct plan_step){.op = PLAN_GOTO, .chain = o->leave}
 				  : (struct plan_step){.op = PLAN_ACCEPT});
 	}

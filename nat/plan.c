@@ -11,7 +11,8 @@
  *     translate    class → egress address; before any masquerade, because the chain that
  *                  binds a connection first wins
  *     guard        after all translation: the source address is one of the class's, or the packet
- *                  does not leave
+ *                  does not leave.  The first packet of a flow takes the way through `fresh`, which
+ *                  notes that it was here: see backstop.h
  *
  * The networks of pods stand in rules as constants, not in a set: they are few, and a set may be
  * seen empty for a moment while the kernel takes up a transaction.
@@ -35,7 +36,7 @@
 #include "nat/ranges.h"
 #include "nat/recover.h"
 
-#define NOTE_TIMEOUT 3600 /* seconds that a refused pair is remembered */
+
 
 const struct plan_key_info plan_keys[PLAN_N_KEYS] = {
 	[PLAN_KEY_IPV4] = {"ipv4_addr", 7, 0, 4, 1, 2},
@@ -71,7 +72,7 @@ struct half {
 };
 
 struct shared {
-	struct plan_chain *prerouting, *input, *forward, *translate, *guard, *judge;
+	struct plan_chain *prerouting, *input, *forward, *translate, *guard, *fresh, *judge;
 	struct plan_chain *capture; /* NULL: nothing is captured here */
 	struct plan_set *pools;
 };
@@ -133,14 +134,18 @@ static struct plan_step set_mark(const struct half *h, bool pass)
 
 static struct plan_step set_class(const struct half *h, uint32_t class)
 {
-	return (struct plan_step){.op = PLAN_SET_CLASS,
-		.number = class_mark(h->build->plan, class),
-		.other = h->facts->class_mask};
+	return class_step(h->build->plan, class_mark(h->build->plan, class));
 }
 
 static struct plan_step classed(const struct half *h, enum plan_op op)
 {
-	return (struct plan_step){.op = op, .other = h->facts->class_mask};
+	return (struct plan_step){.op = op, .other = h->build->plan->class_mask};
+}
+
+/* The class, and whether the guard has still to judge. */
+static struct plan_step judged(const struct half *h, enum plan_op op)
+{
+	return (struct plan_step){.op = op, .other = h->facts->ct_mark_mask};
 }
 
 /* What has a class goes on to the chain that knows whether to another gateway. */
@@ -176,7 +181,7 @@ static bool make_half(struct half *h)
 		h->steer->map = true;
 		h->steered->guard = true;
 	}
-	h->notes->timeout = NOTE_TIMEOUT;
+	h->notes->timeout = PLAN_NOTE_TIMEOUT;
 	build_cidrs(h->build, h->exclude, h->facts->pods, h->facts->n_pods, h->version);
 	build_cidrs(h->build, h->exclude, h->facts->exclude, h->facts->n_exclude, h->version);
 	build_set_finish(h->exclude);
@@ -240,6 +245,14 @@ static void put_leave(struct half *h, struct shared *s)
 			{.op = PLAN_GOTO, .chain = h->leave}));
 }
 
+/* Of a packet without a flow nothing can be noted for the guard, so it does not get that far. */
+static void put_unknown(struct half *h)
+{
+	build_rule(h->build, h->from_pod, 0,
+		STEPS({.op = PLAN_UNKNOWN}, {.op = PLAN_TO_UNICAST},
+			{.op = PLAN_GOTO, .chain = h->raw}));
+}
+
 static void put_classification(struct half *h, struct shared *s)
 {
 	struct build *b = h->build;
@@ -259,6 +272,7 @@ static void put_classification(struct half *h, struct shared *s)
 				STEPS({.op = PLAN_TO_NET, .net = h->facts->pods[i]},
 					set_mark(h, true), {.op = PLAN_ACCEPT}));
 	build_rule(b, h->from_pod, 0, STEPS(set_mark(h, true)));
+	put_unknown(h);
 	build_rule(b, h->from_pod, 0,
 		STEPS({.op = PLAN_ORIGINAL}, {.op = PLAN_GOTO, .chain = h->classify}));
 	build_rule(b, h->classify, h->version,
@@ -272,15 +286,18 @@ static void put_classification(struct half *h, struct shared *s)
 	put_fallback(h);
 }
 
-/* To another gateway packets of pods go as they are, and only that way. */
-static void put_steered(struct half *h, struct shared *s)
+/* What may leave.  To another gateway packets of pods go as they are, and only that way.  A flow
+ * that has not been judged has no pair. */
+static void put_pairs(struct half *h, struct plan_chain *chain)
 {
-	struct plan_step hop = classed(h, PLAN_CLASS_HOP);
+	struct plan_step source = judged(h, PLAN_CLASS_SOURCE), hop = judged(h, PLAN_CLASS_HOP);
 
+	source.set = h->ok;
 	hop.set = h->steered;
-	for (size_t i = 0; i < h->facts->n_pods; i++)
+	build_rule(h->build, chain, h->version, STEPS(source, {.op = PLAN_ACCEPT}));
+	for (size_t i = 0; h->steered && i < h->facts->n_pods; i++)
 		if (cidr_is_v4(&h->facts->pods[i]) == (h->version == 4))
-			build_rule(h->build, s->guard, h->version,
+			build_rule(h->build, chain, h->version,
 				STEPS({.op = PLAN_FROM_NET, .net = h->facts->pods[i]}, hop,
 					{.op = PLAN_ACCEPT}));
 }
@@ -301,12 +318,9 @@ static void put_forged(struct half *h, struct shared *s)
 static void put_guard(struct half *h, struct shared *s)
 {
 	struct build *b = h->build;
-	struct plan_step source = classed(h, PLAN_CLASS_SOURCE);
 
-	source.set = h->ok;
-	build_rule(b, s->guard, h->version, STEPS(source, {.op = PLAN_ACCEPT}));
-	if (h->steered)
-		put_steered(h, s);
+	put_pairs(h, s->guard);
+	put_pairs(h, s->fresh);
 	for (size_t i = 0; i < h->facts->n_pods; i++)
 		if (cidr_is_v4(&h->facts->pods[i]) == (h->version == 4))
 			build_rule(b, s->judge, h->version,
@@ -431,6 +445,7 @@ static void make_shared(struct build *b, const struct plan_facts *f, struct shar
 	s->forward = build_chain(b, "forward", PLAN_FORWARD, f->forward_priority);
 	s->translate = build_chain(b, "translate", PLAN_TRANSLATE, f->translate_priority);
 	s->guard = build_chain(b, "guard", PLAN_GUARD, f->guard_priority);
+	s->fresh = build_chain(b, "fresh", PLAN_NO_HOOK, 0);
 	s->judge = build_chain(b, "judge", PLAN_NO_HOOK, 0);
 	if (!b->failed)
 		s->pools->map = true;
@@ -453,6 +468,8 @@ static void put_first(struct half *h, struct shared *s)
 	build_rule(b, s->input, 0, STEPS(set_mark(h, false)));
 	build_rule(b, s->translate, 0, STEPS(pools));
 	build_rule(b, s->guard, 0, STEPS({.op = PLAN_REPLY}, {.op = PLAN_ACCEPT}));
+	build_rule(b, s->fresh, 0,
+		STEPS({.op = PLAN_SET_CLASS, .other = b->plan->unjudged}));
 	if (h->facts->fallback == PLAN_LOCAL)
 		build_rule(b, s->judge, 0, STEPS(local, {.op = PLAN_ACCEPT}));
 }
@@ -479,7 +496,8 @@ struct plan *plan_new(const struct policy *policy, const struct plan_facts *fact
 	build_begin(&b, facts->table);
 	if (!b.failed) {
 		b.plan->mark_mask = facts->mark_mask;
-		b.plan->class_mask = facts->class_mask;
+		b.plan->unjudged = class_unjudged(facts->ct_mark_mask);
+		b.plan->class_mask = facts->ct_mark_mask ^ b.plan->unjudged;
 		b.failed = !copy_pods(b.plan, facts);
 		marks = classes_marks(&b, policy, facts->fallback);
 	}
@@ -504,7 +522,11 @@ struct plan *plan_new(const struct policy *policy, const struct plan_facts *fact
 	if (!b.failed) {
 		pools_put(&b, policy, facts, s.pools, sets);
 		recover_put(&b, policy, facts);
+		build_rule(&b, s.guard, 0,
+			STEPS({.op = PLAN_CLASSED, .other = b.plan->unjudged},
+				{.op = PLAN_GOTO, .chain = s.fresh}));
 		build_rule(&b, s.guard, 0, STEPS({.op = PLAN_GOTO, .chain = s.judge}));
+		build_rule(&b, s.fresh, 0, STEPS({.op = PLAN_GOTO, .chain = s.judge}));
 	}
 	free(marks);
 	return build_finish(&b);

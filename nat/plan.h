@@ -12,6 +12,7 @@
  *
  * A class is a number in the conntrack mark of a flow: which egress addresses it may have.  It is
  * decided once, and every packet after is held against `ok`: the pairs of a class and an address.
+ * The mark's lowest bit says that this has not been done for the first one yet.
  */
 #pragma once
 
@@ -83,7 +84,7 @@ struct plan_facts {
 	const struct ports *inbound; /* of dedicated addresses, open to the outside */
 	size_t n_inbound;
 	uint32_t mark_mask;    /* bits of the packet mark that are ours */
-	uint32_t class_mask;   /* bits of the conntrack mark that hold the class */
+	uint32_t ct_mark_mask; /* bits of the conntrack mark that are */
 	uint16_t capture_port; /* where the proxy takes captured connections; 0: not on this node */
 	int capture_priority, prerouting_priority, forward_priority, translate_priority,
 		guard_priority;
@@ -150,6 +151,7 @@ enum plan_op {
 	PLAN_ORIGINAL,     /* ct direction original */
 	PLAN_REPLY,        /* ct direction reply */
 	PLAN_KNOWN,        /* ct state established,related */
+	PLAN_UNKNOWN,      /* ct state invalid,untracked */
 	PLAN_DNATTED,      /* ct status dnat */
 	PLAN_FROM_DEVICE,  /* iifname [name] */
 	PLAN_CLASSED,      /* ct mark & [other] != 0 */
@@ -160,7 +162,7 @@ enum plan_op {
 	PLAN_RANDOM,       /* numgen random mod [other] == 0 */
 	PLAN_OVER,         /* add [set] { ip saddr ct count over [number] } */
 	PLAN_SET_MARK,     /* meta mark set meta mark & ~[other] | [number] */
-	PLAN_SET_CLASS,    /* ct mark set ct mark & ~[other] | [number] */
+	PLAN_SET_CLASS,    /* ct mark set ct mark & ~[other] | [number]: of a class or what was said of it */
 	PLAN_COUNT,        /* counter name [name] */
 	PLAN_NOTE,         /* update [set] { ip saddr . ip daddr counter } */
 	PLAN_NOTE_ORIGIN,  /* update [set] { ct original ip saddr . ip daddr counter } */
@@ -244,7 +246,9 @@ struct plan_place {
 /* Sets and chains have stable addresses and stand in the order in which they were first needed. */
 struct plan {
 	char *table;
-	uint32_t mark_mask, class_mask;
+	uint32_t mark_mask;
+	uint32_t class_mask; /* of the conntrack mark: the class */
+	uint32_t unjudged;   /* and the bit of a flow that the guard has not seen yet */
 	struct plan_set **sets, **sets_by_name;
 	size_t n_sets, sets_room;
 	struct plan_chain **chains, **chains_by_name;
@@ -327,6 +331,7 @@ bool plan_spares(const struct plan *plan, uint32_t mark, const struct addr *sour
 int plan_spare_order(const void *a, const void *b); /* for qsort() and bsearch() */
 
 #define PLAN_DYNAMIC_SIZE 65535 /* most elements of a dynamic set */
+#define PLAN_NOTE_TIMEOUT 3600   /* seconds that a refused pair is remembered */
 
 /* What nft and the kernel call these; indexed by enum plan_key and enum plan_hook. */
 extern const struct plan_key_info {

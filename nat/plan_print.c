@@ -94,6 +94,9 @@ static void say_match(const struct plan_step *step, const char *ip, char text[PL
 	case PLAN_KNOWN:
 		say(text, "ct state established,related");
 		break;
+	case PLAN_UNKNOWN:
+		say(text, "ct state invalid,untracked");
+		break;
 	case PLAN_DNATTED:
 		say(text, "ct status dnat");
 		break;

@@ -239,10 +239,10 @@ static void match_type(struct rule *r, uint32_t type)
 	compare_u32(r, NFT_CMP_EQ, type);
 }
 
-static void match_known(struct rule *r)
+static void match_state(struct rule *r, uint32_t states)
 {
 	load_ct(r, NFT_CT_STATE);
-	mask_u32(r, NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_RELATED), 0);
+	mask_u32(r, states, 0);
 	compare_u32(r, NFT_CMP_NEQ, 0);
 }
 
@@ -471,7 +471,10 @@ static void put_match(struct rule *r, const struct plan_step *step)
 		compare_u8(r, step->op == PLAN_ORIGINAL ? IP_CT_DIR_ORIGINAL : IP_CT_DIR_REPLY);
 		break;
 	case PLAN_KNOWN:
-		match_known(r);
+		match_state(r, NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_RELATED));
+		break;
+	case PLAN_UNKNOWN:
+		match_state(r, NF_CT_STATE_INVALID_BIT | NF_CT_STATE_UNTRACKED_BIT);
 		break;
 	case PLAN_DNATTED:
 		match_dnatted(r);

@@ -54,6 +54,11 @@ void table_unlock(void)
 	lock = NULL;
 }
 
+static uint32_t lock_flags(void)
+{
+	return lock ? TABLE_LOCKED : 0;
+}
+
 static int commit(struct batch *batch, struct mnl_socket *socket, struct error *e)
 {
 	return batch_commit(batch, lock ? lock : socket, e);
@@ -105,7 +110,7 @@ static int load(struct state *state, struct mnl_socket *socket, const struct pla
 		return state_load(state, socket, plan->table, e);
 	if (!state_of_plan(state, known))
 		return error_set(e, -ENOMEM, "table %s: out of memory", plan->table);
-	state->flags = lock ? TABLE_LOCKED : 0;
+	state->flags = lock_flags();
 	return state_generation(state, socket, e);
 }
 
@@ -117,7 +122,7 @@ static int apply_phase(const struct plan *plan, const struct state *state, enum 
 	int error = 0;
 
 	batch_begin(&batch, *generation);
-	change_put(&batch, plan, state, lock != NULL, phase);
+	change_put(&batch, plan, state, lock_flags(), phase);
 	if (!batch_is_empty(&batch) || batch.failed) {
 		error = commit(&batch, socket, e);
 		if (!error)
@@ -178,7 +183,7 @@ static int match_once(const struct plan *plan, struct error *e)
 	if (!result) {
 		batch_begin(&batch, 0);
 		for (enum change_phase phase = 0; phase < CHANGE_N_PHASES; phase++)
-			change_put(&batch, plan, &state, lock != NULL, phase);
+			change_put(&batch, plan, &state, lock_flags(), phase);
 		result = batch.failed ? error_set(e, -ENOMEM, "comparing table %s: out of memory",
 						plan->table)
 				      : batch_is_empty(&batch);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nat/backstop.h"
 #include "nat/facts.h"
 
 static int by_bytes(const void *a, const void *b)
@@ -293,7 +294,7 @@ static int make_plan(struct datapath *d, const struct datapath_ask *ask, struct 
 		.inbound = config->inbound_ports.at,
 		.n_inbound = config->inbound_ports.n,
 		.mark_mask = running->mark_mask,
-		.class_mask = running->ct_mark_mask,
+		.ct_mark_mask = running->ct_mark_mask,
 		.capture_port = capture_port(running),
 		.capture_priority = running->capture_priority,
 		.prerouting_priority = running->prerouting_priority,
@@ -305,7 +306,8 @@ static int make_plan(struct datapath *d, const struct datapath_ask *ask, struct 
 	for (size_t i = 0; i < d->n_pod_devices; i++)
 		devices[i] = d->pod_devices[i];
 	d->plan = plan_new(ask->policy, &facts);
-	return d->plan ? 0 : error_set(e, -ENOMEM, "no memory for the NAT plan");
+	d->backstop = backstop_plan(&facts);
+	return d->plan && d->backstop ? 0 : error_set(e, -ENOMEM, "no memory for the NAT plan");
 }
 
 static int make_guard(struct datapath *d, const struct datapath_ask *ask, struct error *e)
@@ -384,6 +386,7 @@ void datapath_free(struct datapath *d)
 	if (!d)
 		return;
 	plan_free(d->plan);
+	plan_free(d->backstop);
 	guard_fini(&d->guard);
 	policy_put(d->policy);
 	free(d->addresses);
@@ -441,6 +444,8 @@ void datapath_print(const struct datapath *d, FILE *out)
 	FILE *commands = open_memstream(&text, &size);
 
 	plan_print(d->plan, out);
+	fputc('\n', out);
+	plan_print(d->backstop, out);
 	if (!commands)
 		return;
 	print_commands(d, commands);

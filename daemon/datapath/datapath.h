@@ -23,7 +23,7 @@
 #define DATAPATH_SYSCTLS 5
 
 struct datapath {
-	struct plan *plan;
+	struct plan *plan, *backstop;
 	struct guard guard;
 	struct ways ways;
 	struct plan_owner *owners; /* of egress addresses that are not here */

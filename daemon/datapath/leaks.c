@@ -22,6 +22,7 @@
 struct pair {
 	struct hash_item item; /* first: the table holds these */
 	struct addr ends[2];   /* source, destination */
+	bool backstop;         /* the backstop counts it */
 	uint64_t packets;
 	unsigned seen; /* the update that saw it last */
 };
@@ -41,6 +42,7 @@ struct leaks {
 	size_t n_firsts; /* of the update at hand */
 
 	/* of the update at hand */
+	bool backstop;
 	const struct plan *plan;
 	const struct policy *policy;
 };
@@ -79,13 +81,17 @@ static struct pair *find_pair(struct leaks *leaks, const struct counts_pair *at)
 	struct hash_item *item = hash_first(&leaks->pairs, key);
 	struct pair *pair;
 
-	for (; item; item = hash_next(item))
-		if (memcmp(((struct pair *)item)->ends, ends, sizeof(ends)) == 0)
-			return (struct pair *)item;
+	for (; item; item = hash_next(item)) {
+		pair = (struct pair *)item;
+		if (memcmp(pair->ends, ends, sizeof(ends)) == 0 &&
+			pair->backstop == leaks->backstop)
+			return pair;
+	}
 	pair = calloc(1, sizeof(*pair));
 	if (!pair)
 		return NULL;
 	memcpy(pair->ends, ends, sizeof(ends));
+	pair->backstop = leaks->backstop;
 	if (hash_add(&leaks->pairs, &pair->item, key))
 		return pair;
 	free(pair);
@@ -169,8 +175,8 @@ static void forget(void *arg, struct hash_item *item)
 	free(item);
 }
 
-int leaks_update(
-	struct leaks *leaks, const struct plan *plan, const struct policy *policy, struct error *e)
+int leaks_update(struct leaks *leaks, const struct plan *plan, const struct plan *backstop,
+	const struct policy *policy, struct error *e)
 {
 	int error;
 
@@ -178,7 +184,11 @@ int leaks_update(
 	leaks->policy = policy;
 	leaks->update++;
 	leaks->n_firsts = 0;
+	leaks->backstop = false;
 	error = counts_pairs(plan->table, on_pair, leaks, e);
+	leaks->backstop = true;
+	if (!error)
+		error = counts_pairs(backstop->table, on_pair, leaks, e);
 	if (leaks->n_firsts > LOGGED_AT_ONCE)
 		log_warn("and so it was with packets of %zu more partners and sources",
 			leaks->n_firsts - LOGGED_AT_ONCE);

@@ -18,9 +18,9 @@ struct leaks;
 struct leaks *leaks_new(void);        /* NULL: no memory */
 void leaks_free(struct leaks *leaks); /* accepts NULL */
 
-/* Takes up what has been counted since.  0 or -errno. */
-int leaks_update(struct leaks *leaks, const struct plan *plan, const struct policy *policy,
-	struct error *e) WARN_UNUSED;
+/* Takes up what the plan's table and the backstop's have counted since.  0 or -errno. */
+int leaks_update(struct leaks *leaks, const struct plan *plan, const struct plan *backstop,
+	const struct policy *policy, struct error *e) WARN_UNUSED;
 
 uint64_t leaks_total(const struct leaks *leaks); /* packets */
 void leaks_metrics(const struct leaks *leaks, struct nat_metrics *page);

@@ -20,7 +20,7 @@ static void warn_of_clash(void *arg, const struct others_clash *clash)
 		clash->family, clash->table, clash->chain, clash->bits,
 		clash->conntrack ? "conntrack" : "packet",
 		clash->conntrack ? "ct-mark-mask" : "mark-mask",
-		clash->conntrack ? plan->class_mask : plan->mark_mask);
+		clash->conntrack ? plan->class_mask | plan->unjudged : plan->mark_mask);
 }
 
 static void warn_of_clashes(struct plan *plan)

@@ -13,6 +13,7 @@
 #include "daemon/gate/collisions.h"
 #include "daemon/gate/gate_parts.h"
 #include "daemon/log/log.h"
+#include "nat/backstop.h"
 #include "nat/conntrack.h"
 #include "nat/counts.h"
 #include "nat/kernel.h"
@@ -165,7 +166,7 @@ static int open_flows(struct gate *g, struct error *e)
 	const struct config *config = g->now->config;
 	const struct flows_config flows = {
 		.log = config->flow_log,
-		.class_mask = config->ct_mark_mask,
+		.class_mask = g->now->datapath->plan->class_mask,
 		.max_flows = config->max_flows,
 	};
 
@@ -217,7 +218,8 @@ static void on_leaks(struct ev_loop *loop, ev_timer *timer, int revents)
 	(void)loop;
 	(void)revents;
 	if (g->now && g->now->datapath &&
-		leaks_update(g->leaks, g->now->datapath->plan, g->now->policy, &e) < 0)
+		leaks_update(g->leaks, g->now->datapath->plan, g->now->datapath->backstop,
+			g->now->policy, &e) < 0)
 		log_debug("%s", e.text);
 }
 
@@ -395,6 +397,17 @@ static int use_kernel(const struct config *config, struct error *e)
 	return lock && features.table_lock == KERNEL_HAS ? table_lock(e) : 0;
 }
 
+/* Without it only what is in the table at the very moment when somebody deletes it is not held. */
+static void open_backstop(const struct datapath *d)
+{
+	struct error e;
+
+	if (backstop_open(d->backstop, &e) < 0)
+		log_warn("table %s, which is to hold what is under way when table %s is deleted, "
+			 "could not be made: %s",
+			d->backstop->table, d->plan->table, e.text);
+}
+
 int gate_nat_open(struct gate *g, struct error *e)
 {
 	struct error why;
@@ -407,6 +420,8 @@ int gate_nat_open(struct gate *g, struct error *e)
 	error = collisions_check(g->now->datapath, &why);
 	if (!error)
 		error = use_kernel(g->started, &why);
+	if (!error)
+		open_backstop(g->now->datapath);
 	if (!error)
 		error = recover(g, &why);
 	if (!error)
@@ -433,6 +448,7 @@ void gate_nat_fini(struct gate *g)
 	learning_free(g->learning);
 	keeper_free(g->keeper);
 	table_unlock();
+	backstop_close();
 	flows_free(g->flows);
 	leaks_free(g->leaks);
 }

@@ -59,7 +59,7 @@ static void take(struct step *step, enum change_phase phase)
 	struct error e = {0};
 
 	batch_begin(&batch, 0);
-	change_put(&batch, step->plan, &step->state, false, phase);
+	change_put(&batch, step->plan, &step->state, 0, phase);
 	if (!batch_is_empty(&batch) && batch_commit(&batch, step->socket, &e))
 		fail_msg("phase %d: %s", phase, e.text);
 	batch_fini(&batch);

@@ -5,6 +5,8 @@
 
 #include "egress_world.h"
 
+#include "nat/backstop.h"
+
 static const char guard_acl[] = "[partner bank]\ncidr = 198.51.100.0/24, 2001:db8:5::/64\n"
 				"egress-ip = 203.0.113.10, 2001:db8:1::10\n"
 				"[block nowhere]\ncidr = 192.0.2.8\nprotocol = any\n"
@@ -12,7 +14,7 @@ static const char guard_acl[] = "[partner bank]\ncidr = 198.51.100.0/24, 2001:db
 				"egress-ip = 2001:db8:1::11\n";
 
 static struct policy *guard_policy;
-static struct plan *guard_applied;
+static struct plan *guard_applied, *guard_backstop;
 
 /* Each test begins without egret. */
 static inline void need_guard_world(void)
@@ -21,6 +23,11 @@ static inline void need_guard_world(void)
 	plan_free(guard_applied);
 	policy_put(guard_policy);
 	guard_applied = NULL;
+	backstop_close();
+	plan_free(guard_backstop);
+	guard_backstop = backstop_plan(&(struct plan_facts){
+		.table = "egret", .ct_mark_mask = 0xfffff000, .guard_priority = 150});
+	assert_non_null(guard_backstop);
 	guard_policy = NULL;
 }
 
@@ -34,6 +41,21 @@ static inline void guard_plan(const char *acl)
 	guard_applied = plan_for(guard_policy, &dual_stack);
 	if (table_apply(guard_applied, NULL, NULL, &e))
 		fail_msg("%s", e.text);
+}
+
+static inline void open_backstop(void)
+{
+	struct error e;
+
+	if (backstop_open(guard_backstop, &e))
+		fail_msg("%s", e.text);
+}
+
+/* A packet that has passed prerouting finds the table as it is when somebody has just taken it away
+ * or flushed it. */
+static inline void guard_is_gone(void)
+{
+	run("nft 'flush chain inet egret translate; flush chain inet egret guard'");
 }
 
 /* TCP resets of no connection: connection tracking calls them invalid, and nothing translates

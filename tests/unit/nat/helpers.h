@@ -183,7 +183,7 @@ static inline struct plan *plan_for(const struct policy *policy, const struct no
 		.inbound = node->inbound,
 		.n_inbound = node->n_inbound,
 		.mark_mask = 0xff000000,
-		.class_mask = 0xfffff000,
+		.ct_mark_mask = 0xfffff000,
 		.capture_port = node->capture_port,
 		.capture_priority = -110,
 		.prerouting_priority = -90,

@@ -25,7 +25,7 @@ static struct plan *plan_with(const struct plan_learnt *learnt, size_t n)
 		.learnt = learnt,
 		.n_learnt = n,
 		.mark_mask = 0xff000000,
-		.class_mask = 0xfffff000,
+		.ct_mark_mask = 0xfffff000,
 		.prerouting_priority = -90,
 		.forward_priority = -10,
 		.translate_priority = 90,

@@ -52,7 +52,7 @@ static void update(void)
 {
 	struct error e = {""};
 
-	if (leaks_update(leaks, guard_applied, guard_policy, &e))
+	if (leaks_update(leaks, guard_applied, guard_backstop, guard_policy, &e))
 		fail_msg("%s", e.text);
 }
 
@@ -130,6 +130,28 @@ static void the_first_of_a_partner_and_a_source_is_logged(void **state)
 	update();
 	assert_int_equal(lines_with("of fd42::2 to 2001:db8:5::7 (bank) did not leave"), 1);
 	assert_int_equal(lines_with("did not leave"), 3);
+}
+
+/* A pair of both tables is told apart. */
+static void what_the_backstop_held_counts_as_well(void **state)
+{
+	(void)state;
+	need_guard_world();
+	guard_plan(guard_acl);
+	open_backstop();
+	send_strays(4, "198.51.100.7", 3);
+	update();
+	guard_is_gone();
+	for (unsigned i = 0; i < 5; i++)
+		check_source("198.51.100.7", "");
+	check_source("2001:db8:5::7", "");
+	send_strays(4, "198.51.100.7", 2); /* are no flow: they do not get that far */
+	update();
+	assert_int_equal(metric("bank", "10.42.0.2"), 10);
+	assert_int_equal(metric("bank", "fd42::2"), 1);
+	backstop_close();
+	update();
+	assert_int_equal(metric("bank", "10.42.0.2"), 10);
 }
 
 /* Somebody flushed it, and the keeper brought it back. */
@@ -218,6 +240,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		LEAKS_TEST(sums_by_partner_and_source),
 		LEAKS_TEST(the_first_of_a_partner_and_a_source_is_logged),
+		LEAKS_TEST(what_the_backstop_held_counts_as_well),
 		LEAKS_TEST(goes_on_counting_when_the_table_was_made_anew),
 		LEAKS_TEST(a_pair_that_the_kernel_forgot_begins_anew),
 		LEAKS_TEST(sums_outlive_a_partner),
