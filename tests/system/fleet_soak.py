@@ -80,9 +80,9 @@ class FleetSoak:
         self._fleet.egret[self._node().name].stop()
         scene.more(self._rng.randrange(10, 60))
 
-    @staticmethod
-    def _table_goes(scene, node):
-        return scene.judge.instant(*sources(node.node, *node.pod_addresses))
+    def _table_goes(self, scene, node):
+        return scene.judge.instant(self._fleet.egret[node.name].running(),
+                                   *sources(node.node, *node.pod_addresses))
 
     def damage(self, scene):
         how, node = self._rng.choice((delete_table, flush_routing, flush_steering)), self._node()

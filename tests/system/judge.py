@@ -97,9 +97,12 @@ class Judge(_Program):
         self.allow(name, *after)
 
     @contextlib.contextmanager
-    def instant(self, *sources):
-        """Within, while somebody takes the table away, these are right as well: a packet that is
-        between its two chains then meets neither guard (docs/datapath.md)."""
+    def instant(self, running, *sources):
+        """Within, while somebody takes the table away and no gate is running, these are right as
+        well: a packet that is in the table then meets neither guard nor backstop."""
+        if running:
+            yield
+            return
         before = dict(self._right)
         for name, right in before.items():
             self.allow(name, *right, *sources)

@@ -38,7 +38,7 @@ def stage(stage_of_module):
 
 def flush_ruleset(stage, scene):
     """As a reload of nftables.conf or firewalld does it; Flannel comes back later."""
-    with scene.judge.instant(*UNTRANSLATED):
+    with scene.judge.instant(stage.daemon.running(), *UNTRANSLATED):
         stage.world.gw.nft("flush ruleset")
     scene.more()
     stage.cluster.install()
@@ -139,15 +139,16 @@ def test_a_block_lets_nothing_pass_from_its_acknowledgement_on(stage):
 @EVERY_FLAVOUR
 @pytest.mark.parametrize("running", (True, False), ids=("running", "stopped"))
 def test_flush_ruleset(stage, running):
-    """Without any NAT hook in the kernel the node answered the streams' partners itself: they are
-    lost, and pod1's may take long to find out, as its stray packets confuse conntrack."""
+    """Without a gate there is no NAT hook left in the kernel, and the node answered the streams'
+    partners itself: they are lost, and pod1's may take long to find out, as its stray packets
+    confuse conntrack."""
     with stage.scene() as scene:
         if not running:
             stage.daemon.stop()
         flush_ruleset(stage, scene)
         if not running:
             stage.daemon.start()
-        scene.flows(streams=False)
+        scene.flows(streams=running)
 
 
 @EVERY_FLAVOUR
@@ -156,7 +157,7 @@ def test_the_table_is_deleted(stage, running):
     with stage.scene() as scene:
         if not running:
             stage.daemon.stop()
-        with scene.judge.instant(*UNTRANSLATED):
+        with scene.judge.instant(running, *UNTRANSLATED):
             delete_table(stage)
         scene.more()
         if not running:
@@ -170,7 +171,7 @@ def test_the_table_is_flushed(stage, running):
     with stage.scene() as scene:
         if not running:
             stage.daemon.stop()
-        with scene.judge.instant(*UNTRANSLATED):
+        with scene.judge.instant(running, *UNTRANSLATED):
             stage.world.gw.nft("flush table inet egret")
         scene.more()
         if not running:
@@ -376,11 +377,14 @@ def frozen(stage):
     gate = stage.daemon.gate
     os.kill(gate, signal.SIGSTOP)
     yield stage
-    os.kill(gate, signal.SIGCONT)
+    if stage.daemon.running():
+        os.kill(gate, signal.SIGCONT)
 
 
-def mutate(stage, translate=False, guard=False, table=False, routing=False):
-    """Takes away what is named."""
+def mutate(stage, translate=False, guard=False, table=False, routing=False, backstop=False):
+    """Takes away what is named; the backstop is with the gate."""
+    if backstop:
+        stage.daemon.kill()
     for chain, wanted in (("translate", translate), ("guard", guard)):
         if wanted:
             stage.world.gw.nft(f"flush chain inet egret {chain}")
@@ -393,7 +397,9 @@ def mutate(stage, translate=False, guard=False, table=False, routing=False):
 @EVERY_FLAVOUR
 @pytest.mark.parametrize("mutation, leaks", (
     ({"translate": True}, False),
-    ({"translate": True, "guard": True}, True),
+    ({"translate": True, "guard": True}, False),
+    ({"translate": True, "backstop": True}, False),
+    ({"translate": True, "guard": True, "backstop": True}, True),
     ({"translate": True, "routing": True}, False),
     ({"routing": True}, False),
     ({"table": True}, False),
