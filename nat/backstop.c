@@ -47,8 +47,11 @@ int backstop_open(const struct plan *backstop, struct error *e)
 {
 	static const struct state nothing;
 	struct batch batch;
-	int error = owner ? 0 : netlink_open(NETLINK_NETFILTER, &owner, e);
+	int error;
 
+	if (owner)
+		return 0;
+	error = netlink_open(NETLINK_NETFILTER, &owner, e);
 	if (error)
 		return error;
 	batch_begin(&batch, 0);

@@ -106,6 +106,24 @@ static void on_replan(struct ev_loop *loop, ev_timer *timer, int revents)
 	gate_nat_replan(timer->data);
 }
 
+/* Without it all is held but what is in the table at the very moment when somebody takes it away.
+ * A gate that was killed may not be quite gone yet. */
+static void open_backstop(struct gate *g)
+{
+	const struct datapath *d = g->now->datapath;
+	struct error e;
+
+	if (backstop_open(d->backstop, &e) == 0) {
+		g->without_backstop = false;
+		return;
+	}
+	if (!g->without_backstop)
+		log_warn("table %s, which is to hold what is under way when table %s is taken "
+			 "away, cannot be made, and is tried again: %s",
+			d->backstop->table, d->plan->table, e.text);
+	g->without_backstop = true;
+}
+
 /* The gateway's own address concerns the proxy too: that is a reload. */
 static void on_addresses(void *arg)
 {
@@ -126,8 +144,12 @@ static void on_addresses(void *arg)
 
 static void on_facts(struct ev_loop *loop, ev_timer *timer, int revents)
 {
+	struct gate *g = timer->data;
+
 	(void)loop;
 	(void)revents;
+	if (g->without_backstop)
+		open_backstop(g);
 	on_addresses(timer->data);
 }
 
@@ -397,17 +419,6 @@ static int use_kernel(const struct config *config, struct error *e)
 	return lock && features.table_lock == KERNEL_HAS ? table_lock(e) : 0;
 }
 
-/* Without it only what is in the table at the very moment when somebody deletes it is not held. */
-static void open_backstop(const struct datapath *d)
-{
-	struct error e;
-
-	if (backstop_open(d->backstop, &e) < 0)
-		log_warn("table %s, which is to hold what is under way when table %s is deleted, "
-			 "could not be made: %s",
-			d->backstop->table, d->plan->table, e.text);
-}
-
 int gate_nat_open(struct gate *g, struct error *e)
 {
 	struct error why;
@@ -421,7 +432,7 @@ int gate_nat_open(struct gate *g, struct error *e)
 	if (!error)
 		error = use_kernel(g->started, &why);
 	if (!error)
-		open_backstop(g->now->datapath);
+		open_backstop(g);
 	if (!error)
 		error = recover(g, &why);
 	if (!error)

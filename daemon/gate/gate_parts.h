@@ -78,6 +78,7 @@ struct gate {
 	ev_timer newcomer; /* runs while what was claimed then is given up again */
 	bool replan_due;   /* when `next` is in force, or not any more */
 	ev_timer replan;   /* runs while another datapath for `now` could not come into force */
+	bool without_backstop; /* it is tried again */
 };
 
 /* reload.c: an edition's life. */

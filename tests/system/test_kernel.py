@@ -19,9 +19,10 @@ def bank(hosts, egress=EGRESS_BANK):
 class Owner:
     """A table of egret's name that nobody but this process may change, and that ends with it."""
 
-    def __init__(self, namespace):
+    def __init__(self, namespace, table="egret"):
         self._nft = namespace.start("nft", "-i", stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
-        self._nft.stdin.write(b"delete table inet egret; add table inet egret { flags owner; }\n")
+        self._nft.stdin.write(f"add table inet {table}; delete table inet {table};"
+                              f"add table inet {table} {{ flags owner; }}\n".encode())
         self._nft.stdin.flush()
 
     def __enter__(self):
@@ -44,6 +45,19 @@ def test_a_plan_that_the_kernel_refused_is_made_again(egretd, dns, world):
         dns.set("moving.test", PARTNER1[4])
         daemon.wait_log("the datapath stays as it was: .*Operation not permitted")
     wait_for("the other address", lambda: PARTNER1[4] in sections(world))
+
+
+def test_the_backstop_is_made_as_soon_as_its_name_is_free(egretd, world):
+    with Owner(world.gw, "egret-backstop"):
+        wait_for("the other's table", lambda: world.gw.run(
+            "nft", "list", "table", "inet", "egret-backstop").returncode == 0)
+        daemon = egretd(bank("partner1.test"), nat=True)
+        daemon.wait_log("egret-backstop, .* cannot be made, and is tried again: ")
+    wait_for("the backstop", lambda: "goto refuse" in world.gw.run(
+        "nft", "list", "table", "inet", "egret-backstop").stdout)
+    assert len(re.findall("cannot be made", daemon.log())) == 1
+    daemon.stop()
+    assert "egret-backstop" not in world.gw.run("nft", "list", "tables").stdout
 
 
 # nat = resolve: what is learnt outlives the gate.
