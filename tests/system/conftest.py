@@ -58,7 +58,7 @@ def bound():
 def world(nothing_is_left):
     made = World()
     yield made
-    strays = {repr(ns): ns.processes() for ns in made.namespaces if ns.processes()}
+    strays = made.strays()
     made.remove()
     assert not strays, f"processes that nobody stopped: {strays}"
 

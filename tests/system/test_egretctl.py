@@ -636,6 +636,7 @@ class Terminal:
 
     def __init__(self, daemon, *args, **env):
         self._master, self._slave = pty.openpty()
+        self.before = self.modes()
         self.process = daemon.namespace.start(
             CTL, "-s", daemon.path("control"), *args, stdin=self._slave, stdout=self._slave, stderr=self._slave,
             env={**os.environ, **env}, start_new_session=True)
@@ -690,12 +691,11 @@ def test_top_is_live_until_q(daemon, tunnel):
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_top_leaves_the_terminal_as_it_was(daemon, name):
     terminal = Terminal(daemon, "top", "-d", "3600")
-    before = terminal.modes()
     terminal.read(until="egret top:")
-    assert terminal.modes() != before
+    assert terminal.modes() != terminal.before
     terminal.process.send_signal(getattr(signal, name))
     assert terminal.process.wait(30) == -getattr(signal, name)
-    assert terminal.modes() == before
+    assert terminal.modes() == terminal.before
     terminal.close()
     assert terminal.seen.endswith("\033[?25h\033[?1049l")
 

@@ -69,6 +69,12 @@ def _setns(fd):
         raise OSError(ctypes.get_errno(), "setns")
 
 
+def _command(pid):
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", encoding="utf-8") as file:
+        return file.read().replace("\0", " ")
+    return "gone"
+
+
 class Namespace:
     """A network namespace of ours, by its short name."""
 
@@ -134,6 +140,12 @@ class Namespace:
         return s
 
     def processes(self):
+        """Those that are left, by pid: what was told to end just now may take a moment."""
+        with contextlib.suppress(AssertionError):
+            wait_for("the processes to end", lambda: not self._pids(), 5)
+        return {pid: _command(pid) for pid in self._pids()}
+
+    def _pids(self):
         out = subprocess.run(["ip", "netns", "pids", self.name], capture_output=True, text=True,
                              timeout=20).stdout
         return [int(pid) for pid in out.split()]
@@ -283,6 +295,10 @@ class World(Host):
         except BaseException:
             self.remove()
             raise
+
+    def strays(self):
+        """Processes that nobody stopped, by namespace."""
+        return {ns.short: left for ns in self.namespaces if (left := ns.processes())}
 
     def remove(self):
         while self.namespaces:
