@@ -278,7 +278,7 @@ static void count_repair(struct keeper *k, enum keeper_part part)
 		keeper_part_names[part], (unsigned long long)k->repairs[part]);
 }
 
-/* In the order of keeper_apply(). */
+/* In the order of keeper_apply().  What somebody changes meanwhile is dirty again. */
 static void put_right(struct keeper *k, bool foreign)
 {
 	static const enum keeper_part order[] = {
@@ -287,6 +287,7 @@ static void put_right(struct keeper *k, bool foreign)
 	uint64_t before = 0, after = 0;
 	struct error e;
 
+	k->dirty = 0;
 	for (size_t i = 0; i < COUNT_OF(order); i++) {
 		int result = dirty & BIT(order[i]) ? repair(k, order[i], &e) : 0;
 
@@ -295,14 +296,13 @@ static void put_right(struct keeper *k, bool foreign)
 			count_repair(k, order[i]);
 		after += k->repairs[order[i]];
 		if (result < 0) {
-			k->dirty = dirty | BIT(order[i]);
+			k->dirty |= dirty;
 			set_trouble(k, &e);
 			start_timer(k, &k->pause, RETRY);
 			return;
 		}
 		dirty &= ~BIT(order[i]);
 	}
-	k->dirty = 0;
 	if (k->troubled || after != before)
 		set_trouble(k, NULL);
 }
