@@ -75,7 +75,7 @@ test: test-deps ## everything that CI runs
 
 .PHONY: check
 check: all unit $(SYSTEM_PROGRAMS) ## unit and system tests of one build (SAN=address,undefined for the other)
-	EGRETD=$(BUILD)/egretd $(PYTHON) -m pytest -q -p no:cacheprovider -n $(PARALLEL) --dist loadfile tests/system
+	EGRETD=$(BUILD)/egretd $(PYTHON) -m pytest -q -rR -p no:cacheprovider -n $(PARALLEL) --dist loadfile tests/system
 
 # Runs a test; says more than its name if it fails.
 run_test = @$(1) $< >$@.log 2>&1 || { cat $@.log; echo "== $@ failed"; exit 1; }; echo "== $@"
@@ -97,7 +97,7 @@ $(TESTS:%=%.valgrind): %.valgrind: %
 
 BUILD_PACKAGES := gcc libc6-dev make pkg-config libev-dev libnftnl-dev libmnl-dev \
 	libc-ares-dev libjansson-dev libmd-dev libseccomp-dev libcap-ng-dev libxxhash-dev
-TEST_PACKAGES := libcmocka-dev libiniparser-dev python3 python3-pytest python3-pytest-xdist nftables iproute2 iptables conntrack curl \
+TEST_PACKAGES := libcmocka-dev libiniparser-dev python3 python3-pytest python3-pytest-xdist python3-pytest-rerunfailures nftables iproute2 iptables conntrack curl \
 	python3-yaml python3-jsonschema $(if $(shell command -v kubectl),,kubernetes-client) \
 	nginx-light openssl dnsmasq-base node-llhttp valgrind procps util-linux strace keepalived conntrackd \
 	nodejs ca-certificates lowdown mandoc binutils umoci skopeo runc buildah systemd
