@@ -35,7 +35,7 @@ struct plan *backstop_plan(const struct plan_facts *facts)
 	refuse = build_chain(&b, "refuse", PLAN_NO_HOOK, 0);
 	build_rule(&b, chain, 0,
 		STEPS({.op = PLAN_CLASSED, .other = class_unjudged(facts->ct_mark_mask)},
-			{.op = PLAN_GOTO, .chain = refuse}));
+			{.op = PLAN_ORIGINAL}, {.op = PLAN_GOTO, .chain = refuse}));
 	build_chain(&b, "keep", PLAN_TRANSLATE, facts->guard_priority + 1);
 	put_note(&b, refuse, 4);
 	put_note(&b, refuse, 6);

@@ -63,6 +63,21 @@ static void what_nobody_judged_does_not_leave(void **state)
 	close(fd6);
 }
 
+/* A flow that others' rules have led into the node is never judged, and answered all the same. */
+static void answers_are_none_of_its_business(void **state)
+{
+	(void)state;
+	need_guard_world();
+	guard_plan(guard_acl);
+	open_backstop();
+	assert_int_equal(
+		nft_takes("", "table inet others { chain late { type filter hook postrouting"
+			      " priority 160; ct mark set ct mark | 0x1000\n}\n}\n"),
+		0);
+	make_udp_flow(4, 7001);
+	make_udp_flow(6, 7002);
+}
+
 /* Without any chain of type nat the kernel translates nothing any more, old flows neither. */
 static void flows_outlive_all_rules(void **state)
 {
@@ -133,6 +148,7 @@ int main(void)
 		cmocka_unit_test(nobody_else_takes_it_away),
 		cmocka_unit_test(what_was_guarded_passes),
 		cmocka_unit_test(what_nobody_judged_does_not_leave),
+		cmocka_unit_test(answers_are_none_of_its_business),
 		cmocka_unit_test(flows_outlive_all_rules),
 		cmocka_unit_test(the_page_about_the_datapath_shows_it),
 		cmocka_unit_test(without_it_they_leave_as_the_node),
