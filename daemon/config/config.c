@@ -226,7 +226,8 @@ static const struct key keys[] = {
 	{KEY("nat", "enable", nat), RESTART, "yes", YES_NO,
 		"Needs root or CAP_NET_ADMIN.  no: a proxy alone."},
 	{KEY("nat", "table", nat_table), RESTART, "egret", NAME(31),
-		"Name of the table (family inet), which is egret's alone."},
+		"Name of the table (family inet), which is egret's alone, as the same with "
+		"-backstop is."},
 	{KEY("nat", "lock-table", lock_table), RESTART, "no", CHOICE(locks),
 		"auto: while egretd runs nobody else can change its table, not by `nft delete "
 		"table`\n"
@@ -249,9 +250,11 @@ static const struct key keys[] = {
 		"Bits of the packet mark that are egret's between two hooks; others find them\n"
 		"zero.  Kubernetes uses 0xc000; beside Calico (0xffff0000) choose others."},
 	{KEY("nat", "ct-mark-mask", ct_mark_mask), RESTART, "0xfffff000", MASK(16),
-		"Bits of the conntrack mark that are egret's: which partner a flow belongs to.  A "
-		"rule\n"
-		"of another table that writes them, or those above, is logged at start."},
+		"Bits of the conntrack mark that are egret's: which partner a flow belongs to, and "
+		"whether\n"
+		"the guard has seen it.  A rule of another table that writes them, or those above, "
+		"is logged\n"
+		"at start."},
 	{KEY("nat", "route-table", route_table), RESTART, "7099", UNSIGNED(256, 4294967295),
 		"Number of the routing table, egret's alone, that refuses what the table of "
 		"nftables\n"
