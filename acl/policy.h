@@ -55,6 +55,7 @@ struct section_cache {
 	uint64_t max_lifetime; /* seconds; UINT64_MAX: as the origin says */
 	struct text *ignored; /* names of query keys that the key leaves out; "x*": that begin so */
 	size_t n_ignored;
+	bool surrogate; /* Surrogate-Control counts */
 };
 
 struct section {

@@ -72,13 +72,16 @@ static int read_rules(struct reader *r, struct draft *d, struct section_cache *c
 	if (cache->min_lifetime > cache->max_lifetime)
 		return reader_refuse(
 			r, reader_value(r, d, CACHE_MIN_LIFETIME), "at most cache-max-lifetime");
+	value = reader_value(r, d, CACHE_SURROGATE);
+	if (value.at && !yes_no_parse(&cache->surrogate, value))
+		return reader_refuse(r, value, "yes or no");
 	return read_ignored(r, d, cache);
 }
 
 int reader_cache(struct reader *r, struct draft *d)
 {
-	static const enum key rules[] = {
-		CACHE_PER, CACHE_MIN_LIFETIME, CACHE_MAX_LIFETIME, CACHE_IGNORE_QUERY};
+	static const enum key rules[] = {CACHE_PER, CACHE_MIN_LIFETIME, CACHE_MAX_LIFETIME,
+		CACHE_IGNORE_QUERY, CACHE_SURROGATE};
 	struct section_cache cache = {.max_lifetime = UINT64_MAX};
 	struct text value = reader_value(r, d, CACHE);
 	bool yes = false;

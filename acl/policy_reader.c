@@ -41,6 +41,7 @@ static const struct {
 	[CACHE_MIN_LIFETIME] = {"cache-min-lifetime", {[PARTNER] = true}},
 	[CACHE_MAX_LIFETIME] = {"cache-max-lifetime", {[PARTNER] = true}},
 	[CACHE_IGNORE_QUERY] = {"cache-ignore-query", {[PARTNER] = true}},
+	[CACHE_SURROGATE] = {"cache-surrogate", {[PARTNER] = true}},
 	[CAPTURE] = {"capture", {[GROUP] = true}},
 };
 

@@ -150,18 +150,78 @@ static void add_element(struct control *control, const char *at, const char *end
 	}
 }
 
+/* The next element that is not empty; false: there is none.  *whole: its strings have an end. */
+static bool next_element(struct text *list, struct text *element, bool *whole)
+{
+	const char *at = list->at, *end = list->at + list->length, *stop;
+	do {
+		at = bytes_skip_space(at, end);
+		stop = element_end(at, end);
+		*whole = stop != NULL;
+		stop = stop ? stop : end;
+		*element = bytes_span(at, stop);
+		at = stop < end ? stop + 1 : end;
+	} while (element->length == 0 && at < end);
+	*list = bytes_span(at, end);
+	return element->length > 0;
+}
+
 void control_add(struct control *control, struct text value)
 {
-	const char *at = value.at, *end = value.at + value.length;
-	while (at < end) {
-		at = bytes_skip_space(at, end);
-		const char *stop = element_end(at, end);
-		if (!stop) {
+	struct text element;
+	bool whole;
+
+	while (next_element(&value, &element, &whole)) {
+		if (!whole)
 			control->no_store = control->present = true;
-			stop = end;
-		}
-		if (stop > at)
-			add_element(control, at, stop);
-		at = stop < end ? stop + 1 : end;
+		add_element(control, element.at, element.at + element.length);
+	}
+}
+
+/* NULL: somebody else's; else where the directive ends. */
+static const char *directive_end(struct text element, struct text device)
+{
+	const char *end = element.at + element.length;
+	const char *stop = memchr(element.at, ';', element.length);
+	if (!stop)
+		return end;
+	const char *target = bytes_skip_space(stop + 1, end);
+	while (end > target && (end[-1] == ' ' || end[-1] == '\t'))
+		end--;
+	return text_equal_nocase(bytes_span(target, end), device) ? stop : NULL;
+}
+
+/* N or N+M */
+static void add_surrogate_age(struct control *control, const char *at, const char *end)
+{
+	struct text argument = {NULL, 0};
+	const char *plus = memchr(at, '+', (size_t)(end - at));
+	bool good = take_argument(at, plus ? plus : end, &argument) == FORM_GIVEN;
+
+	narrow(directive_find(TEXT("max-age")), control, good ? read_seconds(argument) : -1);
+	if (plus)
+		narrow(directive_find(TEXT("stale-while-revalidate")), control,
+			read_seconds(bytes_span(plus + 1, end)));
+}
+
+void control_add_surrogate(struct control *control, struct text value, struct text device)
+{
+	struct text element;
+	bool whole;
+
+	while (next_element(&value, &element, &whole)) {
+		const char *end = directive_end(element, device);
+		if (!end)
+			continue;
+		const char *name_end = bytes_skip(element.at, end, BYTE_TOKEN);
+		struct text name = bytes_span(element.at, name_end);
+		if (text_equal_nocase(name, TEXT("max-age")))
+			add_surrogate_age(control, name_end, end);
+		else if (!whole || text_equal_nocase(name, TEXT("no-store")) ||
+			 text_equal_nocase(name, TEXT("no-store-remote")))
+			control->no_store = true;
+		else
+			continue;
+		control->present = true;
 	}
 }

@@ -1,5 +1,6 @@
 /*
- * control.h - Cache-Control and its relatives, as values (RFC 9111 5.2, RFC 9213, RFC 5861).
+ * control.h - Cache-Control and its relatives, as values (RFC 9111 5.2, RFC 9213, RFC 5861, and
+ * Surrogate-Control of the Edge Architecture Specification, W3C Note 2001).
  *
  * Pure.  Directive names compare without case; an argument may be a token or a quoted string.
  * What cannot be read makes a message less cacheable, never more: a lifetime that is no number is
@@ -39,3 +40,9 @@ void control_add(struct control *control, struct text value);
  * itself.  False: it cannot be parsed, and the whole field, all its lines, is to be ignored (RFC
  * 9213 2.1), as it is when no line has `present` set. */
 bool control_add_targeted(struct control *control, struct text value);
+
+/* One line of Surrogate-Control (Edge Architecture 1.0, section 2.2).  What is targeted at another
+ * device than `device` is passed over; `present` when a directive that we know is for it.
+ * max-age=N+M: M is the time in which it may be served stale while it is validated.
+ * no-store-remote is no-store. */
+void control_add_surrogate(struct control *control, struct text value, struct text device);

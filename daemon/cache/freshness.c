@@ -110,7 +110,7 @@ void cache_meta_refresh(struct cache_meta *meta, const struct head *updated,
 	const struct cache_rules *rules)
 {
 	struct control control;
-	bool targeted = cache_response_control(&control, updated);
+	bool targeted = cache_response_control(&control, updated, rules->surrogate);
 
 	*meta = (struct cache_meta){
 		.response_time = response_time,
@@ -139,6 +139,8 @@ void cache_meta_refresh(struct cache_meta *meta, const struct head *updated,
 		meta->flags |= CACHE_MUST_REVALIDATE;
 	if (control.immutable)
 		meta->flags |= CACHE_IMMUTABLE;
+	if (rules->surrogate)
+		meta->flags |= CACHE_SURROGATE;
 }
 
 void cache_meta_read(struct cache_meta *meta, const struct head *response, int64_t request_time,

@@ -15,6 +15,7 @@ enum cache_flag {
 	CACHE_MUST_REVALIDATE = 2, /* never stale (5.2.2.2, 5.2.2.8, 5.2.2.10) */
 	CACHE_HEURISTIC = 4,       /* the lifetime is a guess (4.2.2) */
 	CACHE_IMMUTABLE = 8,       /* RFC 8246 */
+	CACHE_SURROGATE = 16,      /* Surrogate-Control counts, where it is there */
 };
 
 struct cache_meta {

@@ -17,6 +17,7 @@ struct cache_rules {
 				   200, 203, 204, 300, 301 and 308: no error is kept longer */
 	int64_t max_lifetime;   /* INT64_MAX: as the origin says; stronger than min_lifetime */
 	int64_t heuristic_most; /* most seconds of a guess (4.2.2) */
+	bool surrogate;         /* Surrogate-Control counts.  Departs from RFC 9111 4.2.1 and 5.2 */
 };
 
 /* --- requests ---------------------------------------------------------------------------- */
@@ -44,10 +45,10 @@ bool cache_request_is_cacheable(const struct cache_request *request);
 
 /* --- storing (3) ------------------------------------------------------------------------- */
 
-/* The directives that count in this response: those of CDN-Cache-Control where it is there and can
- * be parsed (RFC 9213; then true, and neither Cache-Control nor Expires count), else
- * Cache-Control's. */
-bool cache_response_control(struct control *control, const struct head *response);
+/* The directives that count in this response: those of Surrogate-Control with `surrogate`, where
+ * one is for us; those of CDN-Cache-Control where it is there and can be parsed (RFC 9213); with
+ * either true, and neither Cache-Control nor Expires count.  Else Cache-Control's. */
+bool cache_response_control(struct control *control, const struct head *response, bool surrogate);
 
 /* Fills `meta` from a final response that came at `response_time` to a request made at
  * `request_time`.  A 206 counts as the 200 that it is a part of, here and in what follows. */

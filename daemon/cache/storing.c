@@ -9,6 +9,7 @@
 #include "daemon/cache/vary.h"
 #include "daemon/cache/writer.h"
 #include "daemon/http/date.h"
+#include "daemon/http/forward.h"
 
 void cache_request_read(struct cache_request *request, const struct head *head)
 {
@@ -58,11 +59,17 @@ bool cache_request_is_cacheable(const struct cache_request *request)
 	       !request->body && !request->for_origin;
 }
 
-bool cache_response_control(struct control *control, const struct head *response)
+bool cache_response_control(struct control *control, const struct head *response, bool surrogate)
 {
 	bool good = true;
 
 	control_init(control);
+	for (size_t i = 0; surrogate && i < response->n_fields; i++)
+		if (response->fields[i].id == FIELD_SURROGATE_CONTROL)
+			control_add_surrogate(
+				control, response->fields[i].value, TEXT(SURROGATE_DEVICE));
+	if (control->present)
+		return true;
 	for (size_t i = 0; i < response->n_fields; i++)
 		if (response->fields[i].id == FIELD_CDN_CACHE_CONTROL)
 			good = good && control_add_targeted(control, response->fields[i].value);
@@ -175,7 +182,7 @@ const char *cache_must_not_store(const struct cache_request *request, const stru
 	const struct cache_meta *meta)
 {
 	struct control control;
-	(void)cache_response_control(&control, response);
+	(void)cache_response_control(&control, response, meta->flags & CACHE_SURROGATE);
 
 	if (request->method != METHOD_GET || request->body)
 		return "method is not GET, or has a body";

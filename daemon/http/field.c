@@ -38,10 +38,12 @@ static const struct known by_length[][SAME_LENGTH] = {
 		{"content-location", FIELD_CONTENT_LOCATION}},
 	[17] = {{"transfer-encoding", FIELD_TRANSFER_ENCODING},
 		{"if-modified-since", FIELD_IF_MODIFIED_SINCE},
-		{"cdn-cache-control", FIELD_CDN_CACHE_CONTROL}},
+		{"cdn-cache-control", FIELD_CDN_CACHE_CONTROL},
+		{"surrogate-control", FIELD_SURROGATE_CONTROL}},
 	[18] = {{"proxy-authenticate", FIELD_PROXY_AUTHENTICATE}},
 	[19] = {{"proxy-authorization", FIELD_PROXY_AUTHORIZATION},
 		{"if-unmodified-since", FIELD_IF_UNMODIFIED_SINCE}},
+	[20] = {{"surrogate-capability", FIELD_SURROGATE_CAPABILITY}},
 	[25] = {{"proxy-authentication-info", FIELD_PROXY_AUTHENTICATION_INFO}},
 };
 

@@ -140,11 +140,30 @@ size_t forward_request(
 	return finish(&w, out);
 }
 
-static bool is_condition(enum field_id id)
+static bool is_condition(const struct field *field)
 {
+	enum field_id id = field->id;
 	return id == FIELD_IF_MATCH || id == FIELD_IF_NONE_MATCH || id == FIELD_IF_RANGE ||
 	       id == FIELD_IF_MODIFIED_SINCE || id == FIELD_IF_UNMODIFIED_SINCE ||
-	       id == FIELD_RANGE;
+	       id == FIELD_RANGE || field->hop;
+}
+
+static bool is_capability(const struct field *field)
+{
+	return field->id == FIELD_SURROGATE_CAPABILITY;
+}
+
+/* What forward_request() has written, but for some fields. */
+static void put_again(
+	struct writer *w, const struct head *request, bool (*is_left_out)(const struct field *))
+{
+	put_text(w, request->method);
+	PUT(w, " ");
+	put_text(w, request->target);
+	PUT(w, " HTTP/1.1\r\n");
+	for (size_t i = 0; i < request->n_fields; i++)
+		if (!is_left_out(&request->fields[i]))
+			put_field(w, &request->fields[i]);
 }
 
 static void put_line(struct writer *w, const char *name, struct text value)
@@ -160,17 +179,20 @@ size_t forward_conditions(char *out, size_t size, const struct head *request,
 {
 	struct writer w = {out, out + size, false};
 
-	put_text(&w, request->method);
-	PUT(&w, " ");
-	put_text(&w, request->target);
-	PUT(&w, " HTTP/1.1\r\n");
-	for (size_t i = 0; i < request->n_fields; i++)
-		if (!is_condition(request->fields[i].id) && !request->fields[i].hop)
-			put_field(&w, &request->fields[i]);
+	put_again(&w, request, is_condition);
 	if (conditions->etag.length)
 		put_line(&w, "If-None-Match", conditions->etag);
 	if (conditions->last_modified.length)
 		put_line(&w, "If-Modified-Since", conditions->last_modified);
+	return finish(&w, out);
+}
+
+size_t forward_surrogate(char *out, size_t size, const struct head *request)
+{
+	struct writer w = {out, out + size, false};
+
+	put_again(&w, request, is_capability);
+	PUT(&w, "Surrogate-Capability: " SURROGATE_DEVICE "=\"Surrogate/1.0\"\r\n");
 	return finish(&w, out);
 }
 

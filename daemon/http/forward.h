@@ -31,6 +31,13 @@ struct forward_conditions {
 size_t forward_conditions(char *out, size_t size, const struct head *request,
 	const struct forward_conditions *conditions);
 
+#define SURROGATE_DEVICE "egret" /* this proxy in Surrogate-Capability and Surrogate-Control */
+
+/* A request that forward_request() wrote, parsed again, with this proxy's Surrogate-Capability in
+ * place of the client's (Edge Architecture 1.0, section 2.1).  It is at most FORWARD_EXTRA(0)
+ * longer.  Its length, or 0 when it does not fit. */
+size_t forward_surrogate(char *out, size_t size, const struct head *request);
+
 enum framing {
 	FRAMING_SAME,     /* as the response says */
 	FRAMING_TRAILERS, /* the same, in chunks, and its trailers are sent on behind it */

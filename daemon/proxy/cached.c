@@ -77,6 +77,20 @@ struct uri cached_uri(const struct exchange *x, const struct head *request)
 	return uri;
 }
 
+/* The request says that a surrogate asks. */
+static bool speak_as_surrogate(struct exchange *x, struct head *request)
+{
+	struct buffer_pool *buffers = &x->client->worker->buffers;
+	struct buffer *buffer = buffer_get(buffers, request->length + FORWARD_EXTRA(0));
+
+	if (!buffer)
+		return false;
+	buffer->end = (uint32_t)forward_surrogate(buffer->data, buffer->size, request);
+	buffer_put(buffers, x->request);
+	x->request = buffer;
+	return cached_head(x->client, request);
+}
+
 bool cached_begin(struct exchange *x)
 {
 	const struct section *section = x->record.verdict.section;
@@ -89,6 +103,8 @@ bool cached_begin(struct exchange *x)
 
 	n_partition = cached_partition(x, name);
 	if (!w->shared->cache || n_partition == 0 || !cached_head(x->client, &request))
+		return false;
+	if (section->cache->surrogate && !speak_as_surrogate(x, &request))
 		return false;
 	uri = cached_uri(x, &request);
 	room = n_partition + sizeof(" http://[]:65535/") + uri.host_length + uri.path.length;

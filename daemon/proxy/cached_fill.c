@@ -27,7 +27,8 @@ struct cache_rules cached_rules(const struct exchange *x)
 	return (struct cache_rules){.min_lifetime = (int64_t)cache->min_lifetime,
 		.max_lifetime =
 			cache->max_lifetime > INT64_MAX ? INT64_MAX : (int64_t)cache->max_lifetime,
-		.heuristic_most = (int64_t)x->generation->config->cache_heuristic};
+		.heuristic_most = (int64_t)x->generation->config->cache_heuristic,
+		.surrogate = cache->surrogate};
 }
 
 static size_t tags_of(const struct head *response, char *out, size_t size)

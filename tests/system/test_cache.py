@@ -24,6 +24,12 @@ ports = 80
 cache = yes
 cache-ignore-query = utm_*
 
+[partner surrogate]
+hosts = v4.partner1.test
+ports = 80
+cache = yes
+cache-surrogate = yes
+
 [partner by-source]
 hosts = partner2.test
 from = any
@@ -182,6 +188,19 @@ def test_only_if_cached(cached, origin1):
     assert asked() == 0
     get(cached, ONE + "/only")
     assert get(cached, ONE + "/only", "Cache-Control: only-if-cached").status == 200
+
+
+def test_the_surrogate_of_an_origin_does_what_it_says_to_its_surrogate(cached, origin1):
+    asked = serve(origin1, "/surrogate", b"x", "Cache-Control: no-store",
+                  "Surrogate-Control: max-age=60;egret")
+    for host, wanted in (("v4.partner1.test", 1), ("partner1.test", 2)):
+        origin1.forget()
+        for _ in range(2):
+            assert get(cached, f"http://{host}/surrogate",
+                       'Surrogate-Capability: pod="ESI/1.0"').body == b"x"
+        assert asked() == wanted
+        said = origin1.seen("/surrogate")[0].get("Surrogate-Capability")
+        assert said == ('egret="Surrogate/1.0"' if wanted == 1 else 'pod="ESI/1.0"')
 
 
 def test_query_keys_that_are_ignored(cached, origin1):

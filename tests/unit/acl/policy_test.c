@@ -616,7 +616,7 @@ static void a_partner_says_what_is_stored_and_for_whom(void **state)
 	struct policy *policy =
 		policy_of("[partner all]\nhosts = a.test\ncache = yes\ncache-per = group\n"
 			  "cache-min-lifetime = 90s\ncache-max-lifetime = 7d\n"
-			  "cache-ignore-query = utm_*, fbclid\n"
+			  "cache-ignore-query = utm_*, fbclid\ncache-surrogate = yes\n"
 			  "[partner plain]\nhosts = b.test\ncache = yes\n"
 			  "[partner no]\nhosts = c.test\ncache = no\n"
 			  "[partner none]\nhosts = d.test\n");
@@ -635,6 +635,7 @@ static void a_partner_says_what_is_stored_and_for_whom(void **state)
 	assert_int_equal(plain->min_lifetime, 0);
 	assert_true(plain->max_lifetime == UINT64_MAX);
 	assert_int_equal(plain->n_ignored, 0);
+	assert_true(all->surrogate && !plain->surrogate);
 	assert_null(policy_section(policy, 2)->cache);
 	assert_null(policy_section(policy, 3)->cache);
 	policy_put(policy);
@@ -924,7 +925,7 @@ static void the_shipped_policy_is_safe_as_it_is(void **state)
 #define KEYS_WANTED                                                                                \
 	"a key of: hosts, hosts-file, cidr, cidr-file, ports, protocol, from, mode, egress-ip, "   \
 	"spread, nat, source-connections, rate, burst, rate-per, cache, cache-per, "               \
-	"cache-min-lifetime, cache-max-lifetime, cache-ignore-query"
+	"cache-min-lifetime, cache-max-lifetime, cache-ignore-query, cache-surrogate"
 #define PLAIN_WANTED "a name without * or dot before it, as nat = resolve looks it up"
 
 static const struct {
@@ -963,6 +964,10 @@ static const struct {
 		"acl.ini:3: partner p: cache = maybe: want yes or no"},
 	{"[partner p]\nhosts = a\ncache-per = group\n",
 		"acl.ini:3: partner p: cache-per = group: want cache = yes beside it"},
+	{"[partner p]\nhosts = a\ncache-surrogate = yes\n",
+		"acl.ini:3: partner p: cache-surrogate = yes: want cache = yes beside it"},
+	{"[partner p]\nhosts = a\ncache = yes\ncache-surrogate = maybe\n",
+		"acl.ini:4: partner p: cache-surrogate = maybe: want yes or no"},
 	{"[partner p]\nhosts = a\ncache = no\ncache-ignore-query = a\n",
 		"acl.ini:4: partner p: cache-ignore-query = a: want cache = yes beside it"},
 	{"[partner p]\nhosts = a\ncache = yes\ncache-per = pod\n",

@@ -1,5 +1,5 @@
 /*
- * control_test.c - what Cache-Control and CDN-Cache-Control are read as.
+ * control_test.c - what Cache-Control, CDN-Cache-Control and Surrogate-Control are read as.
  */
 #include "daemon/cache/control.h"
 #include "tests/unit/daemon/cache/heads.h"
@@ -194,8 +194,52 @@ static const struct {
 	{"RFC 8941 4.2", "a=@x", NULL},
 };
 
+static const struct {
+	const char *value, *want;
+} surrogates[] = {
+	{"", ""},
+	{"max-age=60", "max-age=60"},
+	{"no-store", "no-store"},
+	{"no-store-remote", "no-store"},
+	{"MaX-aGe=60, content=\"ESI/1.0\"", "max-age=60"},
+	{"max-age=60+30", "max-age=60 stale-while-revalidate=30"},
+	{"max-age=60+", "max-age=60 stale-while-revalidate=0"},
+	{"max-age=60+x", "max-age=60 stale-while-revalidate=0"},
+	{"max-age=99999999999", "max-age=2147483648"},
+	{"max-age", "max-age=0"},
+	{"max-age =60", "max-age=0"},
+	{"max-age=x", "max-age=0"},
+	{"max-age=60, max-age=30", "max-age=30"},
+	{"max-age=60\nno-store", "no-store max-age=60"},
+	/* for whom it is */
+	{"max-age=60;egret", "max-age=60"},
+	{"max-age=60 ; EGRET ", "max-age=60"},
+	{"max-age=60;other", ""},
+	{"max-age=60;egret2, no-store;eg", ""},
+	{"max-age=60;egret, no-store;other", "max-age=60"},
+	{"max-age=60+30;egret", "max-age=60 stale-while-revalidate=30"},
+	/* nothing that it says is known: others count */
+	{"content=\"ESI/1.0\"", ""},
+	{"private, s-maxage=60, no-cache", ""},
+	/* a string without an end */
+	{"max-age=60, x=\"a", "no-store max-age=60"},
+};
+
+enum dialect { PLAIN, TARGETED, SURROGATE };
+
+static bool add(struct control *control, struct text value, enum dialect dialect)
+{
+	if (dialect == TARGETED)
+		return control_add_targeted(control, value);
+	if (dialect == SURROGATE)
+		control_add_surrogate(control, value, TEXT("egret"));
+	else
+		control_add(control, value);
+	return true;
+}
+
 /* Each line in memory of its own length. */
-static bool add_lines(struct control *control, const char *lines, bool to_target)
+static bool add_lines(struct control *control, const char *lines, enum dialect dialect)
 {
 	bool good = true;
 	control_init(control);
@@ -203,10 +247,7 @@ static bool add_lines(struct control *control, const char *lines, bool to_target
 		line += *line == '\n';
 		size_t length = strcspn(line, "\n");
 		char *copy = heads_copy(line, length);
-		if (to_target)
-			good = control_add_targeted(control, (struct text){copy, length}) && good;
-		else
-			control_add(control, (struct text){copy, length});
+		good = add(control, (struct text){copy, length}, dialect) && good;
 		free(copy);
 	}
 	return good;
@@ -218,7 +259,7 @@ static void reads_directives_in_every_form(void **state)
 	for (size_t i = 0; i < COUNT_OF(controls); i++) {
 		struct control control;
 		char is[500];
-		add_lines(&control, controls[i].value, false);
+		add_lines(&control, controls[i].value, PLAIN);
 		print(&control, is);
 		if (strcmp(is, controls[i].want))
 			fail_msg("%s: \"%s\": %s, not %s", controls[i].section, controls[i].value,
@@ -233,7 +274,7 @@ static void reads_targeted_fields_as_dictionaries_or_not_at_all(void **state)
 	for (size_t i = 0; i < COUNT_OF(targeted); i++) {
 		struct control control;
 		char is[500];
-		bool good = add_lines(&control, targeted[i].value, true);
+		bool good = add_lines(&control, targeted[i].value, TARGETED);
 		print(&control, is);
 		if (good != (targeted[i].want != NULL) || (good && strcmp(is, targeted[i].want)))
 			fail_msg("%s: \"%s\": %s, not %s", targeted[i].section, targeted[i].value,
@@ -242,10 +283,25 @@ static void reads_targeted_fields_as_dictionaries_or_not_at_all(void **state)
 	}
 }
 
+static void reads_what_is_said_to_this_surrogate(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(surrogates); i++) {
+		struct control control;
+		char is[500];
+		add_lines(&control, surrogates[i].value, SURROGATE);
+		print(&control, is);
+		if (strcmp(is, surrogates[i].want))
+			fail_msg("\"%s\": %s, not %s", surrogates[i].value, is, surrogates[i].want);
+		assert_int_equal(control.present, surrogates[i].want[0] != '\0');
+	}
+}
+
 static void reads_nothing_behind_its_bytes(void **state)
 {
 	static const char *const words[] = {"max-age", "no-store", "private", "=", "\"", "\\", ",",
-		" ", "60", "-", ".", ";", "?1", "(", ")", ":", "max-stale", "99999999999"};
+		" ", "60", "-", ".", ";", "?1", "(", ")", ":", "max-stale", "99999999999", "+",
+		"egret"};
 	uint64_t random = 1;
 	(void)state;
 	for (int i = 0; i < heads_rounds(200000); i++) {
@@ -253,12 +309,11 @@ static void reads_nothing_behind_its_bytes(void **state)
 		struct control control;
 		size_t length = heads_babble(&random, words, COUNT_OF(words), text, sizeof(text));
 		char *copy = heads_copy(text, length);
-		control_init(&control);
-		control_add(&control, (struct text){copy, length});
-		assert_true(control.max_age >= NONE && control.max_age <= MOST);
-		control_init(&control);
-		(void)control_add_targeted(&control, (struct text){copy, length});
-		assert_true(control.max_age >= NONE && control.max_age <= MOST);
+		for (enum dialect dialect = PLAIN; dialect <= SURROGATE; dialect++) {
+			control_init(&control);
+			(void)add(&control, (struct text){copy, length}, dialect);
+			assert_true(control.max_age >= NONE && control.max_age <= MOST);
+		}
 		free(copy);
 	}
 }
@@ -268,6 +323,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_directives_in_every_form),
 		cmocka_unit_test(reads_targeted_fields_as_dictionaries_or_not_at_all),
+		cmocka_unit_test(reads_what_is_said_to_this_surrogate),
 		cmocka_unit_test(reads_nothing_behind_its_bytes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,8 +10,10 @@
 #define DATE "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
 #define CC "Cache-Control: "
 #define CDN "CDN-Cache-Control: "
+#define SURROGATE "Surrogate-Control: "
 
-static const struct cache_rules as_origin = {0, INT64_MAX, 86400};
+static const struct cache_rules as_origin = {0, INT64_MAX, 86400, false};
+static const struct cache_rules as_surrogate = {0, INT64_MAX, 86400, true};
 
 static void meta_of(
 	struct cache_meta *meta, int status, const char *lines, const struct cache_rules *rules)
@@ -103,6 +105,31 @@ static void computes_lifetimes(void **state)
 			(lifetimes[i].lifetime > 0 && (meta.flags & CACHE_HEURISTIC)))
 			fail_msg("%s: %s: %lld", lifetimes[i].section, lifetimes[i].lines,
 				(long long)meta.lifetime);
+	}
+}
+
+static void counts_surrogate_control_where_it_is_to(void **state)
+{
+	static const struct {
+		const char *lines;
+		int64_t surrogate, other;
+	} cases[] = {
+		{SURROGATE "max-age=60\r\n" CC "max-age=1\r\n", 60, 1},
+		{CC "max-age=100\r\n" SURROGATE "max-age=6\r\n", 6, 100},
+		{SURROGATE "max-age=60\r\n" CDN "max-age=7\r\n", 60, 7},
+		{SURROGATE "max-age=60\r\n" DATE "Expires: 0\r\n", 60, 0},
+		{SURROGATE "max-age=60;other\r\n" CC "max-age=1\r\n", 1, 1},
+		{SURROGATE "content=\"ESI/1.0\"\r\n" CC "max-age=1\r\n", 1, 1},
+		{SURROGATE "max-age=60;egret\r\n" CC "must-revalidate, max-age=1\r\n", 60, 1},
+	};
+	struct cache_meta meta;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		meta_of(&meta, 200, cases[i].lines, &as_surrogate);
+		assert_int_equal(meta.lifetime, cases[i].surrogate);
+		meta_of(&meta, 200, cases[i].lines, &as_origin);
+		assert_int_equal(meta.lifetime, cases[i].other);
 	}
 }
 
@@ -302,18 +329,18 @@ static void keeps_to_the_rules_of_the_operator(void **state)
 		struct cache_rules rules;
 		int64_t lifetime;
 	} cases[] = {
-		{CC "max-age=60\r\n", 200, {100, INT64_MAX, 0}, 100},
-		{CC "max-age=600\r\n", 200, {100, INT64_MAX, 0}, 600},
-		{CC "max-age=600\r\n", 200, {0, 100, 0}, 100},
-		{CC "max-age=600\r\n", 404, {0, 100, 0}, 100},
-		{CC "max-age=60\r\n", 200, {100, 50, 0}, 50},
-		{"", 200, {100, INT64_MAX, 0}, 100},
-		{"Expires: 0\r\n", 301, {100, INT64_MAX, 0}, 100},
+		{CC "max-age=60\r\n", 200, {100, INT64_MAX, 0, false}, 100},
+		{CC "max-age=600\r\n", 200, {100, INT64_MAX, 0, false}, 600},
+		{CC "max-age=600\r\n", 200, {0, 100, 0, false}, 100},
+		{CC "max-age=600\r\n", 404, {0, 100, 0, false}, 100},
+		{CC "max-age=60\r\n", 200, {100, 50, 0, false}, 50},
+		{"", 200, {100, INT64_MAX, 0, false}, 100},
+		{"Expires: 0\r\n", 301, {100, INT64_MAX, 0, false}, 100},
 		/* no error, and nothing that changes, is kept longer */
-		{CC "max-age=60\r\n", 404, {100, INT64_MAX, 0}, 60},
-		{CC "max-age=60\r\n", 503, {100, INT64_MAX, 0}, 60},
-		{CC "max-age=60\r\n", 302, {100, INT64_MAX, 0}, 60},
-		{DATE "Last-Modified: Thu, 01 Jan 1970 00:00:00 GMT\r\n", 200, {0, INT64_MAX, 300},
+		{CC "max-age=60\r\n", 404, {100, INT64_MAX, 0, false}, 60},
+		{CC "max-age=60\r\n", 503, {100, INT64_MAX, 0, false}, 60},
+		{CC "max-age=60\r\n", 302, {100, INT64_MAX, 0, false}, 60},
+		{DATE "Last-Modified: Thu, 01 Jan 1970 00:00:00 GMT\r\n", 200, {0, INT64_MAX, 300, false},
 			300},
 	};
 	(void)state;
@@ -325,7 +352,7 @@ static void keeps_to_the_rules_of_the_operator(void **state)
 				(long long)meta.lifetime);
 	}
 	struct cache_meta meta;
-	struct cache_rules long_life = {1000, INT64_MAX, 0};
+	struct cache_rules long_life = {1000, INT64_MAX, 0, false};
 	meta_of(&meta, 200, CC "no-cache\r\n", &long_life);
 	assert_true(meta.flags & CACHE_NO_CACHE);
 }
@@ -358,6 +385,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(computes_lifetimes),
+		cmocka_unit_test(counts_surrogate_control_where_it_is_to),
 		cmocka_unit_test(computes_the_age_on_arrival),
 		cmocka_unit_test(grows_older_in_the_store_and_never_younger),
 		cmocka_unit_test(takes_an_age_that_overflows_as_stale_whatever_the_lifetime),

@@ -16,7 +16,7 @@
 #define PART "Content-Range: bytes 0-1/10\r\n"
 #define TAG "ETag: \"a\"\r\n"
 
-static const struct cache_rules as_origin = {0, INT64_MAX, 86400};
+static const struct cache_rules as_origin = {0, INT64_MAX, 86400, false};
 
 static const struct {
 	const char *section, *request;
@@ -189,6 +189,21 @@ static void stores_what_may_be_stored(void **state)
 	}
 }
 
+static void a_surrogate_stores_what_is_said_to_it(void **state)
+{
+	static const struct cache_rules as_surrogate = {0, INT64_MAX, 86400, true};
+	static const char no_store[] = "Surrogate-Control: no-store\r\n" AGE_60;
+	static const char store[] = "Surrogate-Control: max-age=60\r\n" CC "no-store, private\r\n";
+
+	(void)state;
+	assert_non_null(refusal("GET", "", 200, no_store, &as_surrogate));
+	assert_null(refusal("GET", "", 200, no_store, &as_origin));
+	assert_null(refusal("GET", "", 200, store, &as_surrogate));
+	assert_non_null(refusal("GET", "", 200, store, &as_origin));
+	assert_non_null(refusal("GET", AUTH, 200, store, &as_surrogate));
+	assert_non_null(refusal("GET", CC "no-store\r\n", 200, store, &as_surrogate));
+}
+
 static void stores_answers_to_get_alone(void **state)
 {
 	static const char *const methods[] = {
@@ -201,7 +216,7 @@ static void stores_answers_to_get_alone(void **state)
 /* Whatever lifetimes the operator wants, what the origin forbids stays forbidden. */
 static void stores_nothing_more_by_the_rules_of_the_operator(void **state)
 {
-	static const struct cache_rules long_life = {1000, INT64_MAX, 86400};
+	static const struct cache_rules long_life = {1000, INT64_MAX, 86400, false};
 	(void)state;
 	assert_null(refusal("GET", "", 200, "", &long_life));
 	assert_null(refusal("GET", "", 200, CC "max-age=0\r\n", &long_life));
@@ -455,6 +470,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(stores_what_may_be_stored),
+		cmocka_unit_test(a_surrogate_stores_what_is_said_to_it),
 		cmocka_unit_test(stores_answers_to_get_alone),
 		cmocka_unit_test(stores_nothing_more_by_the_rules_of_the_operator),
 		cmocka_unit_test(reads_what_a_request_says_to_a_cache),

@@ -146,7 +146,7 @@ static void updates_a_stored_head(void **state)
 /* RFC 9111 4.3.4: it is as fresh as the 304 says, not as the stored Date would have it. */
 static void is_as_fresh_as_its_update(void **state)
 {
-	static const struct cache_rules rules = {0, INT64_MAX, 86400};
+	static const struct cache_rules rules = {0, INT64_MAX, 86400, false};
 	struct parsed stored, fresh, updated;
 	struct cache_meta meta;
 	char out[1000];
