@@ -88,6 +88,10 @@ class Bench:
 
 def store(bench, proxy, size):
     """Asks until the origin is not asked any more."""
+    for _ in range(3):  # Traffic Server reads its hosts a second after it has begun to listen
+        with contextlib.suppress(OSError):
+            ask(proxy.port, f"http://{NAME}:{HTTP}/")
+            break
     quiet = 0
     for _ in range(100):
         before = asked()
