@@ -20,7 +20,8 @@
 #include "daemon/ascii_json.h"
 #include "daemon/http/head.h"
 
-#define FIELDS 32 /* in a request's head */
+#define FIELDS 32        /* in a request's head */
+#define ACCEPT_PAUSE 0.1 /* seconds, when there is no file descriptor left */
 
 enum state { FREE, READ, HELD, WRITE };
 
@@ -41,6 +42,7 @@ struct control {
 	void *arg;
 	char *path; /* NULL: not listening */
 	ev_io io;
+	ev_timer again; /* no descriptor was free */
 	struct control_client clients[CONTROL_CLIENTS];
 };
 
@@ -310,11 +312,25 @@ static void on_connection(struct ev_loop *loop, ev_io *io, int revents)
 		return;
 	}
 	fd = accept4(io->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	if (fd < 0)
+	if (fd < 0) {
+		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+			ev_io_stop(loop, io);
+			ev_timer_set(&control->again, ACCEPT_PAUSE, 0);
+			ev_timer_start(loop, &control->again);
+		}
 		return;
+	}
 	c->length = c->seen = 0;
 	ev_io_set(&c->io, fd, EV_READ);
 	enter(c, READ);
+}
+
+static void on_again(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct control *control = timer->data;
+
+	(void)revents;
+	ev_io_start(loop, &control->io);
 }
 
 struct control *control_new(struct ev_loop *loop,
@@ -329,7 +345,8 @@ struct control *control_new(struct ev_loop *loop,
 	control->on_request = on_request;
 	control->arg = arg;
 	ev_io_init(&control->io, on_connection, -1, EV_READ);
-	control->io.data = control;
+	ev_timer_init(&control->again, on_again, 0, 0);
+	control->io.data = control->again.data = control;
 	for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
 		struct control_client *c = &control->clients[i];
 
@@ -437,6 +454,7 @@ void control_free(struct control *control)
 	if (!control)
 		return;
 	if (control->path) {
+		ev_timer_stop(control->loop, &control->again);
 		ev_io_stop(control->loop, &control->io);
 		close(control->io.fd);
 		unlink(control->path);

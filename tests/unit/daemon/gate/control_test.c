@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -333,6 +334,26 @@ static void a_file_that_is_no_socket_is_left_alone(void **state)
 	control_free(other);
 }
 
+static void without_a_free_descriptor_it_waits_and_does_not_spin(void **state)
+{
+	struct rlimit limit, none;
+	unsigned before;
+	char out[1000];
+	int fd;
+
+	(void)state;
+	fd = ask("/");
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = limit;
+	none.rlim_cur = (rlim_t)fd + 1;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	before = ev_iteration(loop);
+	run_for(0.3);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_true(ev_iteration(loop) - before < 20);
+	assert_true(answer(fd, out, sizeof(out)) > 0);
+}
+
 int main(void)
 {
 #define TEST_CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -344,6 +365,7 @@ int main(void)
 		TEST_CASE(a_long_answer_arrives_whole_and_one_too_long_is_an_error),
 		TEST_CASE(an_answer_may_come_later_and_to_nobody),
 		TEST_CASE(a_client_too_many_waits_for_a_place),
+		TEST_CASE(without_a_free_descriptor_it_waits_and_does_not_spin),
 		TEST_CASE(a_client_that_says_nothing_is_hung_up_on),
 		TEST_CASE(the_socket_is_for_its_owner_only),
 		TEST_CASE(a_second_gate_is_told_that_one_is_running),
