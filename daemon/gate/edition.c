@@ -215,9 +215,18 @@ bool edition_egress_is_stale(const struct edition *edition)
 	return find_egress(&fresh, true, NULL) == 0 && !same_egress(edition, &fresh);
 }
 
-/* A source address that stays on the node or the link is none that a partner sees. */
-static int check_egress(
-	const struct addr *addrs, size_t n, bool nat, const char *where, struct error *e)
+static bool is_pod(const struct config *config, const struct addr *addr)
+{
+	for (size_t i = 0; i < config->pod_cidr.n; i++)
+		if (cidr_contains(&config->pod_cidr.at[i], addr))
+			return true;
+	return false;
+}
+
+/* A source address that stays on the node, the link or in the cluster is none that a partner sees.
+ */
+static int check_egress(const struct addr *addrs, size_t n, const struct config *config, bool nat,
+	const char *where, struct error *e)
 {
 	char text[ADDR_TEXT];
 
@@ -229,6 +238,10 @@ static int check_egress(
 				"%s: egress-ip = %s: want an address that reaches beyond this %s",
 				where, addr_print(&addrs[i], text),
 				class == ADDR_LOOPBACK ? "node" : "link");
+		if (nat && is_pod(config, &addrs[i]))
+			return error_set(e, -EINVAL,
+				"%s: egress-ip = %s: want an address that is not in pod-cidr",
+				where, addr_print(&addrs[i], text));
 	}
 	return 0;
 }
@@ -239,13 +252,14 @@ static int check_all_egress(const struct edition *edition, bool nat, struct erro
 	int error;
 
 	snprintf(where, sizeof(where), "%s: [gateway]", edition->name);
-	error = check_egress(edition->egress, edition->n_egress, nat, where, e);
+	error = check_egress(edition->egress, edition->n_egress, edition->config, nat, where, e);
 	for (size_t i = 0; i < policy_n_sections(edition->policy) && !error; i++) {
 		const struct section *s = policy_section(edition->policy, i);
 
 		snprintf(where, sizeof(where), "%s:%d: partner %s", s->file, s->line, s->name);
 		if (s->n_egress)
-			error = check_egress(s->egress, s->n_egress, nat, where, e);
+			error = check_egress(
+				s->egress, s->n_egress, edition->config, nat, where, e);
 	}
 	return error;
 }

@@ -246,6 +246,13 @@ static void an_egress_address_reaches_beyond_the_node(void **state)
 		{"egress-ip = 192.0.2.1", "\n[partner a]\nhosts = a.example\negress-ip = ::1\n",
 			"p/acl.ini:2: partner a: egress-ip = ::1: want an address that reaches "
 			"beyond this node"},
+		{"egress-ip = 10.42.0.1", "",
+			"egret.ini: [gateway]: egress-ip = 10.42.0.1: want an address that is not "
+			"in pod-cidr"},
+		{"egress-ip = 192.0.2.1",
+			"\n[partner a]\nhosts = a.example\negress-ip = 10.42.9.9\n",
+			"p/acl.ini:2: partner a: egress-ip = 10.42.9.9: want an address that is "
+			"not in pod-cidr"},
 	};
 
 	(void)state;
