@@ -175,7 +175,7 @@ static void on_write(void *arg, const struct mark_write *w)
 {
 	struct rules *r = arg;
 	uint32_t ours = w->mark == MARK_PACKET ? r->plan->mark_mask
-						    : r->plan->class_mask | r->plan->unjudged;
+					       : r->plan->class_mask | r->plan->unjudged;
 	const struct clash key = {
 		.table = (char *)nftnl_rule_get_str(r->rule, NFTNL_RULE_TABLE),
 		.chain = (char *)nftnl_rule_get_str(r->rule, NFTNL_RULE_CHAIN),

@@ -36,8 +36,6 @@
 #include "nat/ranges.h"
 #include "nat/recover.h"
 
-
-
 const struct plan_key_info plan_keys[PLAN_N_KEYS] = {
 	[PLAN_KEY_IPV4] = {"ipv4_addr", 7, 0, 4, 1, 2},
 	[PLAN_KEY_IPV6] = {"ipv6_addr", 8, 0, 16, 1, 2},
@@ -468,8 +466,7 @@ static void put_first(struct half *h, struct shared *s)
 	build_rule(b, s->input, 0, STEPS(set_mark(h, false)));
 	build_rule(b, s->translate, 0, STEPS(pools));
 	build_rule(b, s->guard, 0, STEPS({.op = PLAN_REPLY}, {.op = PLAN_ACCEPT}));
-	build_rule(b, s->fresh, 0,
-		STEPS({.op = PLAN_SET_CLASS, .other = b->plan->unjudged}));
+	build_rule(b, s->fresh, 0, STEPS({.op = PLAN_SET_CLASS, .other = b->plan->unjudged}));
 	if (h->facts->fallback == PLAN_LOCAL)
 		build_rule(b, s->judge, 0, STEPS(local, {.op = PLAN_ACCEPT}));
 }

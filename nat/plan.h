@@ -162,10 +162,11 @@ enum plan_op {
 	PLAN_RANDOM,       /* numgen random mod [other] == 0 */
 	PLAN_OVER,         /* add [set] { ip saddr ct count over [number] } */
 	PLAN_SET_MARK,     /* meta mark set meta mark & ~[other] | [number] */
-	PLAN_SET_CLASS,    /* ct mark set ct mark & ~[other] | [number]: of a class or what was said of it */
-	PLAN_COUNT,        /* counter name [name] */
-	PLAN_NOTE,         /* update [set] { ip saddr . ip daddr counter } */
-	PLAN_NOTE_ORIGIN,  /* update [set] { ct original ip saddr . ip daddr counter } */
+	PLAN_SET_CLASS, /* ct mark set ct mark & ~[other] | [number]: of a class or what was said of
+			   it */
+	PLAN_COUNT,     /* counter name [name] */
+	PLAN_NOTE,      /* update [set] { ip saddr . ip daddr counter } */
+	PLAN_NOTE_ORIGIN, /* update [set] { ct original ip saddr . ip daddr counter } */
 	PLAN_ACCEPT,
 	PLAN_DROP,
 	PLAN_REJECT,       /* with icmpx type admin-prohibited */
@@ -331,7 +332,7 @@ bool plan_spares(const struct plan *plan, uint32_t mark, const struct addr *sour
 int plan_spare_order(const void *a, const void *b); /* for qsort() and bsearch() */
 
 #define PLAN_DYNAMIC_SIZE 65535 /* most elements of a dynamic set */
-#define PLAN_NOTE_TIMEOUT 3600   /* seconds that a refused pair is remembered */
+#define PLAN_NOTE_TIMEOUT 3600  /* seconds that a refused pair is remembered */
 
 /* What nft and the kernel call these; indexed by enum plan_key and enum plan_hook. */
 extern const struct plan_key_info {

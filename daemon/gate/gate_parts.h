@@ -74,10 +74,10 @@ struct gate {
 
 	ev_signal hup, term, interrupt;
 	ev_timer patience, tell, last, facts, look_for_leaks;
-	ev_timer hear_out; /* runs until the other gateways have told what they have */
-	ev_timer newcomer; /* runs while what was claimed then is given up again */
-	bool replan_due;   /* when `next` is in force, or not any more */
-	ev_timer replan;   /* runs while another datapath for `now` could not come into force */
+	ev_timer hear_out;     /* runs until the other gateways have told what they have */
+	ev_timer newcomer;     /* runs while what was claimed then is given up again */
+	bool replan_due;       /* when `next` is in force, or not any more */
+	ev_timer replan;       /* runs while another datapath for `now` could not come into force */
 	bool without_backstop; /* it is tried again */
 };
 

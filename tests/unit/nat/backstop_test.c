@@ -94,10 +94,10 @@ static void flows_outlive_all_rules(void **state)
 		assert_string_equal(source_through(fd4, "198.51.100.8"), "203.0.113.10");
 		assert_string_equal(source_through(fd6, "2001:db8:5::8"), "2001:db8:1::10");
 		run("nft flush ruleset");
-		assert_string_equal(source_through(fd4, "198.51.100.8"),
-			held ? "203.0.113.10" : "10.42.0.2");
-		assert_string_equal(source_through(fd6, "2001:db8:5::8"),
-			held ? "2001:db8:1::10" : "fd42::2");
+		assert_string_equal(
+			source_through(fd4, "198.51.100.8"), held ? "203.0.113.10" : "10.42.0.2");
+		assert_string_equal(
+			source_through(fd6, "2001:db8:5::8"), held ? "2001:db8:1::10" : "fd42::2");
 		close(fd4);
 		close(fd6);
 	}

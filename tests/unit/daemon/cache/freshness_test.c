@@ -340,8 +340,8 @@ static void keeps_to_the_rules_of_the_operator(void **state)
 		{CC "max-age=60\r\n", 404, {100, INT64_MAX, 0, false}, 60},
 		{CC "max-age=60\r\n", 503, {100, INT64_MAX, 0, false}, 60},
 		{CC "max-age=60\r\n", 302, {100, INT64_MAX, 0, false}, 60},
-		{DATE "Last-Modified: Thu, 01 Jan 1970 00:00:00 GMT\r\n", 200, {0, INT64_MAX, 300, false},
-			300},
+		{DATE "Last-Modified: Thu, 01 Jan 1970 00:00:00 GMT\r\n", 200,
+			{0, INT64_MAX, 300, false}, 300},
 	};
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
