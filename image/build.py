@@ -93,14 +93,14 @@ def stage(root, programs, etc):
     return taken
 
 
-def labels(options):
+def labels(options, licences):
     return {
         "org.opencontainers.image.title": "egret",
         "org.opencontainers.image.description":
             "Egress gateway and forward proxy for the pods of a Kubernetes cluster",
         "org.opencontainers.image.version": options.version,
         "org.opencontainers.image.revision": options.revision,
-        "org.opencontainers.image.licenses": LICENCE,
+        "org.opencontainers.image.licenses": licences,
     }
 
 
@@ -119,15 +119,18 @@ def parse(argv):
 def main(argv=None):
     options = parse(argv)
     root = Root(os.path.join(options.out, "root"))
-    taken = stage(root, options.programs, options.etc)
+    packages = sbom.packages_of(stage(root, options.programs, options.etc))
+    licences = sbom.licences(LICENCE, packages)
     image = archive.Image(archive.layer(root.path, options.date), options.version, options.date,
-                          [f"/{PROGRAMS}/egretd"], labels(options))
+                          [f"/{PROGRAMS}/egretd"],
+                          labels(options, licences))
     image.write_oci(os.path.join(options.out, "egret-oci.tar"))
     image.write_docker(os.path.join(options.out, "egret-docker.tar"))
-    with open(os.path.join(options.out, "digest"), "w", encoding="ascii") as file:
-        file.write(image.digest + "\n")
+    for name, text in ("digest", image.digest), ("licences", licences):
+        with open(os.path.join(options.out, name), "w", encoding="ascii") as file:
+            file.write(text + "\n")
     sbom.write(os.path.join(options.out, "egret.spdx.json"), image.digest, options.version,
-               LICENCE, options.date, taken)
+               LICENCE, options.date, packages)
     print(f"{options.out}/egret-oci.tar: {image.digest}, "
           f"{image.compressed / 1e6:.2f} MB compressed")
 

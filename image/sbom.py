@@ -1,5 +1,6 @@
 """The bill of materials beside the image, as SPDX 2.3: egret, and the packages of Debian that its
 files were taken from."""
+import contextlib
 import json
 import re
 import subprocess
@@ -12,6 +13,8 @@ SPDX_NAMES = {
     "GPL-2": "GPL-2.0-only", "GPL-2+": "GPL-2.0-or-later",
     "LGPL-2.1": "LGPL-2.1-only", "LGPL-2.1+": "LGPL-2.1-or-later",
 }
+# Packages whose copyright file says it in prose, of the files that are taken from them.
+IN_PROSE = {"ca-certificates": "MPL-2.0", "libc-ares2": "MIT", "libc6": "LGPL-2.1-or-later"}
 NOT_KNOWN = "NOASSERTION"
 
 
@@ -49,11 +52,11 @@ def _package(name):
     asked = "${Package}\n${Version}\n${Architecture}\n${source:Package}\n${source:Version}\n"
     binary, version, architecture, source, source_version = _query(
         "-W", "-f", asked, name).stdout.split()
-    try:
-        with open(COPYRIGHT.format(binary), encoding="utf-8") as file:
-            declared = licence(file.read())
-    except OSError:
-        declared = NOT_KNOWN
+    declared = NOT_KNOWN
+    with contextlib.suppress(OSError), open(COPYRIGHT.format(binary), encoding="utf-8") as file:
+        declared = licence(file.read())
+    if declared == NOT_KNOWN:
+        declared = IN_PROSE.get(binary, NOT_KNOWN)
     return {
         "name": binary,
         "SPDXID": "SPDXRef-Package-" + re.sub(r"[^A-Za-z0-9.-]", "-", binary),
@@ -74,9 +77,18 @@ def _package(name):
     }
 
 
-def write(path, digest, version, own_licence, date, files):
-    """`files`: those of the build machine that are in the image."""
-    packages = [_package(name) for name in sorted({owner(file) for file in files})]
+def packages_of(files):
+    """The packages, as SPDX describes them, that these files of the build machine are from."""
+    return [_package(name) for name in sorted({owner(file) for file in files})]
+
+
+def licences(own, packages):
+    """The licences of all that is in the image, as one SPDX expression."""
+    others = {package["licenseDeclared"] for package in packages} - {own, NOT_KNOWN}
+    return " AND ".join([own, *(f"({each})" if " " in each else each for each in sorted(others))])
+
+
+def write(path, digest, version, own_licence, date, packages):
     egret = {
         "name": "egret",
         "SPDXID": "SPDXRef-egret",

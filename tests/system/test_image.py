@@ -89,6 +89,11 @@ def layer(image):
     return blob(f"{image}/egret-oci.tar", found[0])
 
 
+def licences(image):
+    with open(f"{image}/licences", encoding="ascii") as file:
+        return file.read().strip()
+
+
 def test_both_archives_are_the_same_image(image, layer, tmp_path):
     for kind in ("oci", "docker"):
         told = inspected(f"{kind}-archive:{image}/egret-{kind}.tar")
@@ -96,7 +101,7 @@ def test_both_archives_are_the_same_image(image, layer, tmp_path):
         labels = {name.rpartition(".")[2]: value for name, value in told["Labels"].items()}
         assert labels["version"] == container.VERSION
         assert labels["revision"] == container.REVISION
-        assert labels["licenses"] == "Apache-2.0"
+        assert labels["licenses"] == licences(image)
         subprocess.run(["skopeo", "copy", "-q", f"{kind}-archive:{image}/egret-{kind}.tar",
                         f"oci:{tmp_path}/{kind}:copy"], check=True, timeout=60)
     with open(f"{image}/digest", encoding="ascii") as file:
@@ -130,6 +135,9 @@ def test_the_bill_of_materials_names_every_package(image, layer, tmp_path):
     packages = {p["name"]: p for p in sbom["packages"]}
     assert packages["egret"]["licenseDeclared"] == "Apache-2.0"
     assert packages["libmnl0"]["licenseDeclared"] == "LGPL-2.1-only"
+    named = set(licences(image).replace("(", "").replace(")", "").split(" AND "))
+    assert named == {p["licenseDeclared"] for p in packages.values()}
+    assert {"Apache-2.0", "GPL-2.0-or-later", "MPL-2.0", "BSD-2-Clause OR GPL-2.0-or-later"} <= named
     assert {"ca-certificates", "libc6", "libcap-ng0", "libev4"} <= set(packages)
     for name, package in packages.items():
         if name != "egret":
@@ -176,7 +184,8 @@ def test_the_containerfile_makes_the_same_of_the_same_files(image, tmp_path):
     archive = tmp_path / "buildah.tar"
     subprocess.run(["buildah", *storage, "bud", "--isolation", "chroot", "--quiet", "-f",
                     f"{ROOT}/image/Containerfile", "--build-arg", f"VERSION={container.VERSION}",
-                    "--build-arg", f"REVISION={container.REVISION}", "-t", f"oci-archive:{archive}",
+                    "--build-arg", f"REVISION={container.REVISION}",
+                    "--build-arg", f"LICENCES={licences(image)}", "-t", f"oci-archive:{archive}",
                     image],
                    check=True, timeout=120, capture_output=True)
     ours = inspected(f"oci-archive:{image}/egret-oci.tar")
