@@ -65,6 +65,8 @@ demo: test-deps ## a pod, a gateway and two partners in network namespaces, show
 # ---- tests --------------------------------------------------------------------------------
 
 PARALLEL := $(shell nproc)
+# System tests wait more than they compute.
+WORLDS   := $(shell expr 2 \* $(PARALLEL))
 
 .PHONY: test
 test: test-deps ## everything that CI runs
@@ -75,7 +77,7 @@ test: test-deps ## everything that CI runs
 
 .PHONY: check
 check: all unit $(SYSTEM_PROGRAMS) ## unit and system tests of one build (SAN=address,undefined for the other)
-	EGRETD=$(BUILD)/egretd $(PYTHON) -m pytest -q -rR -p no:cacheprovider -n $(PARALLEL) --dist loadfile tests/system
+	EGRETD=$(BUILD)/egretd $(PYTHON) -m pytest -q -rR -p no:cacheprovider -n $(WORLDS) --dist loadfile tests/system
 
 # Runs a test; says more than its name if it fails.
 run_test = @$(1) $< >$@.log 2>&1 || { cat $@.log; echo "== $@ failed"; exit 1; }; echo "== $@"
