@@ -84,8 +84,8 @@ static void denied(const struct verdict *verdict, const char *where, char *out, 
 		break;
 	case REASON_ADDRESS:
 		snprintf(out, size,
-			"denied: the address is not public, and %s does not name it by cidr",
-			where);
+			"denied: the address is %s, and %s does not name it by cidr",
+			verdict->by_address ? "another one" : "not public", where);
 		break;
 	case REASON_BLOCKED_ADDRESS:
 		snprintf(out, size, "denied: the address lies in %s", where);

@@ -283,28 +283,29 @@ static struct verdict deny(enum reason reason, const struct section *section)
 	return (struct verdict){.action = ACTION_DENY, .reason = reason, .section = section};
 }
 
-static struct verdict allow(const struct section *section, const struct section *reporter)
+static struct verdict allow(
+	const struct section *section, enum way way, const struct section *reporter)
 {
 	return (struct verdict){.action = ACTION_ALLOW,
 		.reason = REASON_MATCHED,
 		.section = section,
+		.by_address = way == BY_NET,
 		.reported = reporter != NULL,
 		.reporter = reporter};
 }
 
 /*
- * The first section that `fits`, or NULL.  Where that depends on addresses the query does not
+ * The first section that `fits`, and by which way, or NULL.  Where that depends on addresses the query does not
  * have, *missing is set: the walk stops there when they can still be had.
  */
 static const struct section *first_match(struct walk *w, const struct policy *policy,
 	const struct query *query,
-	bool (*fits)(const struct policy *, uint32_t, const struct query *),
+	bool (*fits)(const struct policy *, uint32_t, const struct query *), enum way *way,
 	const struct section **blocks_reporter, bool *missing)
 {
 	uint32_t i, unfit = UINT32_MAX;
-	enum way way;
 
-	while (walk_next(w, &i, &way)) {
+	while (walk_next(w, &i, way)) {
 		const struct section *section = &policy->sections[i];
 
 		if (i == unfit)
@@ -313,11 +314,11 @@ static const struct section *first_match(struct walk *w, const struct policy *po
 			unfit = i;
 			continue;
 		}
-		if (way == BY_HOST && query->unnamed && section->kind == SECTION_PARTNER)
+		if (*way == BY_HOST && query->unnamed && section->kind == SECTION_PARTNER)
 			continue;
-		if (way == BY_NET && !holds_all(section, query))
+		if (*way == BY_NET && !holds_all(section, query))
 			continue;
-		if (way == BY_LOOKUP) {
+		if (*way == BY_LOOKUP) {
 			*missing = true;
 			if (!query->resolved)
 				return NULL;
@@ -352,22 +353,24 @@ struct verdict policy_decide(const struct policy *policy, const struct query *qu
 {
 	const struct section *section, *reporter = NULL;
 	bool missing = false;
+	enum way way;
 	struct walk w;
 
 	if (query->host.length == 0 && query->n_addrs == 0)
 		return deny(REASON_NOT_RESOLVED, NULL);
 	walk_init(&w, policy, query);
-	section = first_match(&w, policy, query, in_scope, &reporter, &missing);
+	section = first_match(&w, policy, query, in_scope, &way, &reporter, &missing);
 	if (section && section->kind == SECTION_BLOCK)
 		return deny(REASON_MATCHED, section);
 	if (section)
-		return allow(section, reporter);
+		return allow(section, way, reporter);
 	if (!policy->has_report_partner || (missing && !query->resolved))
 		return no_match(query, missing);
 
 	walk_init(&w, policy, query);
-	section = first_match(&w, policy, query, is_partner_in_report_mode, &reporter, &missing);
-	return section ? allow(section, section) : no_match(query, missing);
+	section = first_match(
+		&w, policy, query, is_partner_in_report_mode, &way, &reporter, &missing);
+	return section ? allow(section, way, section) : no_match(query, missing);
 }
 
 /* The blocks that an address is held against: those before the deciding section; all, when a report
@@ -413,6 +416,8 @@ enum reason policy_guard(const struct policy *policy, const struct query *query,
 		*block = blocking;
 	if (blocking)
 		return REASON_BLOCKED_ADDRESS;
+	if (verdict->by_address && !cidrs_contain(&verdict->section->cidrs, addr))
+		return REASON_ADDRESS;
 	if (addr_classify(addr) != ADDR_GLOBAL &&
 		!cidrs_contain(&policy->parts[verdict->section->index].named, addr))
 		return REASON_ADDRESS;

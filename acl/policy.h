@@ -156,6 +156,7 @@ struct verdict {
 	enum action action;
 	enum reason reason;
 	const struct section *section;  /* that decided, NULL: none.  Lives with the policy */
+	bool by_address;                /* its `cidr` did: all addresses lie in it */
 	bool reported;                  /* passes only because a section is in report mode: */
 	const struct section *reporter; /* that one: a block, or the partner itself.  NULL: none, or
 					 * the caller let pass what the partner's rate would not */
@@ -197,8 +198,8 @@ bool policy_consider(const struct policy *policy, const struct query *query,
 	void *arg);
 
 /* The address guard: may `addr` be dialled under this ALLOW verdict?  REASON_MATCHED: yes.
- * Else REASON_ADDRESS (not global, and the partner's cidr does not name it; a network /0 names
- * no address) or REASON_BLOCKED_ADDRESS.  *block (`block` may be NULL) is the block then; with
+ * Else REASON_ADDRESS (not in the partner's cidr, which decided; or not global, and the partner's
+ * cidr does not name it: a network /0 names no address) or REASON_BLOCKED_ADDRESS.  *block (`block` may be NULL) is the block then; with
  * REASON_MATCHED it is NULL, or the block in report mode that would refuse the address. */
 enum reason policy_guard(const struct policy *policy, const struct query *query,
 	const struct verdict *verdict, const struct addr *addr, const struct section **block);

@@ -356,11 +356,10 @@ bool exchange_copy(struct client *c, const struct exchange *from)
 	x->uri = from->uri;
 	if (x->query.host.length)
 		x->query.host.at = x->uri.host;
-	x->query.addrs = NULL; /* they are looked up again */
-	x->query.n_addrs = 0;
-	x->query.resolved = false;
-	if (x->uri.is_address)
-		ask_about(c, false);
+	/* Those that were judged; a name that was not looked up for it is looked up again. */
+	x->query.addrs = x->addrs;
+	for (size_t i = 0; i < x->query.n_addrs; i++)
+		x->addrs[i] = from->query.addrs[i];
 	x->method = from->method;
 	x->minor = from->minor;
 	x->retriable = from->retriable;

@@ -462,6 +462,18 @@ static void a_block_guards_only_within_its_own_scope(void **state)
 	policy_put(policy);
 }
 
+static void what_cidr_has_decided_stays_within_it(void **state)
+{
+	struct policy *policy = policy_of("[partner bank]\ncidr = 8.8.8.0/24\n"
+					  "[partner both]\nhosts = b.test\ncidr = 9.9.9.0/24\n");
+	(void)state;
+	expect_guard(policy, "10.42.0.1 a.test:80 = 8.8.8.8", "8.8.8.9", REASON_MATCHED, NULL);
+	expect_guard(policy, "10.42.0.1 a.test:80 = 8.8.8.8", "8.8.4.4", REASON_ADDRESS, NULL);
+	expect_guard(policy, "10.42.0.1 a.test:80 = 9.9.9.9", "8.8.4.4", REASON_ADDRESS, NULL);
+	expect_guard(policy, "10.42.0.1 b.test:80 = 9.9.9.9", "8.8.4.4", REASON_MATCHED, NULL);
+	policy_put(policy);
+}
+
 static void only_cidr_of_the_deciding_partner_lifts_the_guard(void **state)
 {
 	struct policy *policy = policy_of("[block metadata]\ncidr = 169.254.0.0/16\n"
@@ -1806,6 +1818,7 @@ int main(void)
 		cmocka_unit_test(a_name_without_dots_or_with_odd_bytes_is_only_a_name),
 		cmocka_unit_test(only_public_addresses_may_be_dialled_for_a_name),
 		cmocka_unit_test(a_block_guards_only_within_its_own_scope),
+		cmocka_unit_test(what_cidr_has_decided_stays_within_it),
 		cmocka_unit_test(only_cidr_of_the_deciding_partner_lifts_the_guard),
 		cmocka_unit_test(a_network_of_all_addresses_names_none),
 		cmocka_unit_test(what_a_report_mode_lets_pass_is_held_against_every_block),
