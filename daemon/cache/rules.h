@@ -34,6 +34,7 @@ struct cache_request {
 	bool if_range;
 	bool for_origin; /* If-Match or If-Unmodified-Since: no cache evaluates them (4.3.2) */
 	bool body;       /* of at least one byte */
+	bool overrides;  /* a field says that another method or URL is meant */
 };
 void cache_request_read(struct cache_request *request, const struct head *head);
 
@@ -60,7 +61,8 @@ void cache_meta_read(struct cache_meta *meta, const struct head *response, int64
  *   - answers to HEAD;
  *   - 206, but for one range, asked for, of a body of known length with a strong validator (3.3);
  *   - Vary: * and what vary_make() would refuse for its Vary alone (4.1);
- *   - 407, 412, 416 and 417, which speak of fields that are in no key;
+ *   - 400, 407, 408, 412, 413, 416, 417, 421, 425, 426, 428, 429, 431 and 511, which speak of one
+ *     client or of fields that are in no key;
  *   - Set-Cookie without an explicit lifetime or `public`;
  *   - what could never be used: stale on arrival, or no-cache, without a validator. */
 const char *cache_must_not_store(const struct cache_request *request, const struct head *response,

@@ -35,6 +35,9 @@ void cache_request_read(struct cache_request *request, const struct head *head)
 		case FIELD_RANGE:
 			request->range = head->method_id == METHOD_GET;
 			break;
+		case FIELD_OVERRIDE:
+			request->overrides = true;
+			break;
 		case FIELD_IF_MATCH:
 		case FIELD_IF_UNMODIFIED_SINCE:
 			request->conditional = request->for_origin = true;
@@ -88,8 +91,25 @@ static const char *status_forbids(int status, const struct control *control)
 		return "not a final response";
 	if (status == 304)
 		return "not a whole response";
-	if (status == 407 || status == 412 || status == 416 || status == 417)
+	switch (status) {
+	case 400: /* or on what cannot be sent on, or on how long it is */
+	case 407:
+	case 408:
+	case 412:
+	case 413:
+	case 416:
+	case 417:
+	case 421:
+	case 425:
+	case 426:
+	case 428: /* RFC 6585 3 to 6 forbid these four */
+	case 429:
+	case 431:
+	case 511:
 		return "status depends on fields that are in no key";
+	default:
+		break;
+	}
 	if (control->must_understand && !status_is_understood(status))
 		return "must-understand with an unknown status";
 	return NULL;
@@ -100,6 +120,8 @@ static const char *status_forbids(int status, const struct control *control)
 static const char *control_forbids(
 	const struct cache_request *request, const struct control *control)
 {
+	if (request->overrides)
+		return "the request overrides its method or URL";
 	if (request->control.no_store)
 		return "no-store in the request";
 	if (control->no_store && !control->must_understand)

@@ -207,12 +207,21 @@ static void emit_values(struct sink *s, struct text name, const struct head *req
 	emit(s, '\n');
 }
 
+static bool is_encoded(const struct head *response)
+{
+	for (size_t i = 0; i < response->n_fields; i++)
+		if (text_equal_nocase(response->fields[i].name, TEXT("Content-Encoding")))
+			return true;
+	return false;
+}
+
 long vary_make(const struct head *request, const struct head *response, char out[VARY_MAX])
 {
 	struct names names;
 	struct sink s = {.at = out, .end = out + VARY_MAX};
 
-	if (!read_names(response, &names))
+	if (!read_names(response, &names) ||
+		(is_encoded(response) && !add_name(&names, TEXT("accept-encoding"))))
 		return -1;
 	for (size_t i = 0; i < names.count; i++) {
 		for (size_t j = 0; j < names.at[i].length; j++)

@@ -7,6 +7,8 @@
  * of quoted strings is one blank behind the comma; what Connection takes away is not there. Letters
  * of Accept-Language and Accept-Encoding are lower case.  No other normalisation: two requests are
  * the same only where any server would read them the same.
+ * What has a Content-Encoding varies on Accept-Encoding, whether it says so or not: not everybody
+ * could read it.
  * Host is always "host:", since the key has it.  Of Authorization and Cookie it is "name;" and the
  * SHA-256 of the value in hex: no secret lies in an index or on a disk.
  */

@@ -14,7 +14,7 @@ struct known {
 	enum field_id id;
 };
 
-#define SAME_LENGTH 6 /* most known names of one length */
+#define SAME_LENGTH 8 /* most known names of one length */
 
 static const struct known by_length[][SAME_LENGTH] = {
 	[2] = {{"te", FIELD_TE}},
@@ -22,28 +22,37 @@ static const struct known by_length[][SAME_LENGTH] = {
 	[4] = {{"host", FIELD_HOST}, {"date", FIELD_DATE}, {"etag", FIELD_ETAG},
 		{"vary", FIELD_VARY}},
 	[5] = {{"range", FIELD_RANGE}},
-	[6] = {{"expect", FIELD_EXPECT}, {"pragma", FIELD_PRAGMA}},
+	[6] = {{"expect", FIELD_EXPECT}, {"pragma", FIELD_PRAGMA}, {"x-host", FIELD_FORWARDED}},
 	[7] = {{"trailer", FIELD_TRAILER}, {"upgrade", FIELD_UPGRADE}, {"expires", FIELD_EXPIRES}},
 	[8] = {{"if-match", FIELD_IF_MATCH}, {"if-range", FIELD_IF_RANGE},
 		{"location", FIELD_LOCATION}},
-	[9] = {{"cache-tag", FIELD_CACHE_TAG}},
+	[9] = {{"cache-tag", FIELD_CACHE_TAG}, {"forwarded", FIELD_FORWARDED},
+		{"x-real-ip", FIELD_FORWARDED}},
 	[10] = {{"connection", FIELD_CONNECTION}, {"keep-alive", FIELD_KEEP_ALIVE}},
 	[12] = {{"max-forwards", FIELD_MAX_FORWARDS}, {"cache-status", FIELD_CACHE_STATUS},
 		{"content-type", FIELD_CONTENT_TYPE}},
 	[13] = {{"cache-control", FIELD_CACHE_CONTROL}, {"last-modified", FIELD_LAST_MODIFIED},
 		{"authorization", FIELD_AUTHORIZATION}, {"if-none-match", FIELD_IF_NONE_MATCH},
-		{"content-range", FIELD_CONTENT_RANGE}, {"surrogate-key", FIELD_SURROGATE_KEY}},
-	[14] = {{"content-length", FIELD_CONTENT_LENGTH}},
+		{"content-range", FIELD_CONTENT_RANGE}, {"surrogate-key", FIELD_SURROGATE_KEY},
+		{"x-http-method", FIELD_OVERRIDE}, {"x-rewrite-url", FIELD_OVERRIDE}},
+	[14] = {{"content-length", FIELD_CONTENT_LENGTH}, {"x-original-url", FIELD_OVERRIDE}},
+	[15] = {{"x-forwarded-for", FIELD_FORWARDED}, {"x-forwarded-ssl", FIELD_FORWARDED},
+		{"x-original-host", FIELD_FORWARDED}},
 	[16] = {{"proxy-connection", FIELD_PROXY_CONNECTION},
-		{"content-location", FIELD_CONTENT_LOCATION}},
+		{"content-location", FIELD_CONTENT_LOCATION}, {"x-forwarded-host", FIELD_FORWARDED},
+		{"x-forwarded-port", FIELD_FORWARDED}},
 	[17] = {{"transfer-encoding", FIELD_TRANSFER_ENCODING},
 		{"if-modified-since", FIELD_IF_MODIFIED_SINCE},
 		{"cdn-cache-control", FIELD_CDN_CACHE_CONTROL},
-		{"surrogate-control", FIELD_SURROGATE_CONTROL}},
-	[18] = {{"proxy-authenticate", FIELD_PROXY_AUTHENTICATE}},
+		{"surrogate-control", FIELD_SURROGATE_CONTROL},
+		{"x-forwarded-proto", FIELD_FORWARDED}, {"x-method-override", FIELD_OVERRIDE}},
+	[18] = {{"proxy-authenticate", FIELD_PROXY_AUTHENTICATE},
+		{"x-forwarded-scheme", FIELD_FORWARDED}, {"x-forwarded-prefix", FIELD_FORWARDED},
+		{"x-forwarded-server", FIELD_FORWARDED}},
 	[19] = {{"proxy-authorization", FIELD_PROXY_AUTHORIZATION},
 		{"if-unmodified-since", FIELD_IF_UNMODIFIED_SINCE}},
 	[20] = {{"surrogate-capability", FIELD_SURROGATE_CAPABILITY}},
+	[22] = {{"x-http-method-override", FIELD_OVERRIDE}},
 	[25] = {{"proxy-authentication-info", FIELD_PROXY_AUTHENTICATION_INFO}},
 };
 

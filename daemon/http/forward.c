@@ -148,9 +148,14 @@ static bool is_condition(const struct field *field)
 	       id == FIELD_RANGE || field->hop;
 }
 
-static bool is_capability(const struct field *field)
+static bool is_personal(const struct field *field)
 {
-	return field->id == FIELD_SURROGATE_CAPABILITY;
+	return field->id == FIELD_FORWARDED;
+}
+
+static bool is_personal_or_capability(const struct field *field)
+{
+	return is_personal(field) || field->id == FIELD_SURROGATE_CAPABILITY;
 }
 
 /* What forward_request() has written, but for some fields. */
@@ -187,12 +192,13 @@ size_t forward_conditions(char *out, size_t size, const struct head *request,
 	return finish(&w, out);
 }
 
-size_t forward_surrogate(char *out, size_t size, const struct head *request)
+size_t forward_for_all(char *out, size_t size, const struct head *request, bool surrogate)
 {
 	struct writer w = {out, out + size, false};
 
-	put_again(&w, request, is_capability);
-	PUT(&w, "Surrogate-Capability: " SURROGATE_DEVICE "=\"Surrogate/1.0\"\r\n");
+	put_again(&w, request, surrogate ? is_personal_or_capability : is_personal);
+	if (surrogate)
+		PUT(&w, "Surrogate-Capability: " SURROGATE_DEVICE "=\"Surrogate/1.0\"\r\n");
 	return finish(&w, out);
 }
 

@@ -33,10 +33,11 @@ size_t forward_conditions(char *out, size_t size, const struct head *request,
 
 #define SURROGATE_DEVICE "egret" /* this proxy in Surrogate-Capability and Surrogate-Control */
 
-/* A request that forward_request() wrote, parsed again, with this proxy's Surrogate-Capability in
- * place of the client's (Edge Architecture 1.0, section 2.1).  It is at most FORWARD_EXTRA(0)
- * longer.  Its length, or 0 when it does not fit. */
-size_t forward_surrogate(char *out, size_t size, const struct head *request);
+/* A request that forward_request() wrote, parsed again, as it is asked for all who will be given
+ * the response: it does not say who asks (FIELD_FORWARDED), and with `surrogate` this proxy's
+ * Surrogate-Capability stands in place of the client's (Edge Architecture 1.0, section 2.1).  It is
+ * at most FORWARD_EXTRA(0) longer.  Its length, or 0 when it does not fit. */
+size_t forward_for_all(char *out, size_t size, const struct head *request, bool surrogate);
 
 enum framing {
 	FRAMING_SAME,     /* as the response says */

@@ -29,6 +29,7 @@ enum field_id { /* the fields the proxy itself reads or rewrites; FIELD_OTHER: a
 	FIELD_ETAG,
 	FIELD_EXPECT,
 	FIELD_EXPIRES,
+	FIELD_FORWARDED, /* or X-Forwarded-For and others that say who asked, and how */
 	FIELD_HOST,
 	FIELD_IF_MATCH,
 	FIELD_IF_MODIFIED_SINCE,
@@ -39,6 +40,8 @@ enum field_id { /* the fields the proxy itself reads or rewrites; FIELD_OTHER: a
 	FIELD_LAST_MODIFIED,
 	FIELD_LOCATION,
 	FIELD_MAX_FORWARDS,
+	FIELD_OVERRIDE, /* X-HTTP-Method-Override, X-Original-URL and others: another request is
+			   meant */
 	FIELD_PRAGMA,
 	FIELD_PROXY_AUTHENTICATE,
 	FIELD_PROXY_AUTHORIZATION,

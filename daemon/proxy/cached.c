@@ -77,15 +77,15 @@ struct uri cached_uri(const struct exchange *x, const struct head *request)
 	return uri;
 }
 
-/* The request says that a surrogate asks. */
-static bool speak_as_surrogate(struct exchange *x, struct head *request)
+/* The request does not say who asks, but for a surrogate that it is one. */
+static bool ask_for_all(struct exchange *x, struct head *request, bool surrogate)
 {
 	struct buffer_pool *buffers = &x->client->worker->buffers;
 	struct buffer *buffer = buffer_get(buffers, request->length + FORWARD_EXTRA(0));
 
 	if (!buffer)
 		return false;
-	buffer->end = (uint32_t)forward_surrogate(buffer->data, buffer->size, request);
+	buffer->end = (uint32_t)forward_for_all(buffer->data, buffer->size, request, surrogate);
 	buffer_put(buffers, x->request);
 	x->request = buffer;
 	return cached_head(x->client, request);
@@ -100,11 +100,14 @@ bool cached_begin(struct exchange *x)
 	struct head request;
 	struct cached *k;
 	struct uri uri;
+	bool surrogate;
 
 	n_partition = cached_partition(x, name);
 	if (!w->shared->cache || n_partition == 0 || !cached_head(x->client, &request))
 		return false;
-	if (section->cache->surrogate && !speak_as_surrogate(x, &request))
+	surrogate = section->cache->surrogate;
+	if ((surrogate || head_field(&request, FIELD_FORWARDED)) &&
+		!ask_for_all(x, &request, surrogate))
 		return false;
 	uri = cached_uri(x, &request);
 	room = n_partition + sizeof(" http://[]:65535/") + uri.host_length + uri.path.length;
@@ -230,6 +233,7 @@ static enum next pass(struct client *c, enum cache_forward why)
 {
 	c->exchange->cached->forward = why;
 	c->exchange->cached->alone = true;
+	c->exchange->cached->collapsed = false;
 	return client_enter(c, CLIENT_REACH, INFINITY);
 }
 
@@ -277,6 +281,7 @@ static enum next ask_together(struct client *c, enum cache_forward why)
 	switch (flights_join(k->cache->flights, cached_key(k), c->worker->now, &k->flight)) {
 	case FLIGHT_LEAD:
 		k->leads = true;
+		k->collapsed = false;
 		break;
 	case FLIGHT_FOLLOW:
 		if (k->background)
@@ -345,7 +350,7 @@ enum next cached_lookup(struct client *c)
 		return client_watch(c) ? WAIT : CLOSE;
 	if (!k->cacheable)
 		return pass(c, CACHE_FORWARD_METHOD);
-	if (x->upgrade)
+	if (x->upgrade || k->request.overrides)
 		return pass(c, CACHE_FORWARD_BYPASS);
 	store_put(k->stored);
 	k->partly = false;
@@ -383,6 +388,8 @@ enum next cached_alone(struct client *c)
 	cached_leave_flight(k);
 	k->collapsed = false;
 	k->alone = true;
+	if (k->forward == CACHE_HIT) /* it was not found in time */
+		k->forward = CACHE_FORWARD_URI_MISS;
 	return client_enter(c, CLIENT_REACH, INFINITY);
 }
 
@@ -416,9 +423,11 @@ enum next cached_follow(struct client *c)
 	switch (flight_look(k->flight, &k->fill)) {
 	case FLIGHT_FILLS:
 		return follow_fill(c);
-	case FLIGHT_OVER: /* what is there now is as new as can be */
+	case FLIGHT_OVER: /* what is there now is as new as can be; nothing: one of all asks once
+			     more */
 		cached_leave_flight(k);
-		k->alone = true;
+		k->alone = k->again;
+		k->again = true;
 		return client_enter(c, CLIENT_LOOKUP, LOOKUP_TIMEOUT);
 	case FLIGHT_PASS:
 		return cached_alone(c);

@@ -52,6 +52,7 @@ struct cached {
 	bool cacheable;   /* the request's method and framing */
 	bool conditional; /* our own conditions are in `sent` */
 	bool collapsed;   /* it followed */
+	bool again;       /* a flight that it followed is over; after the next one it is alone */
 	bool waited;      /* since before the response came */
 	bool retried;     /* without what was stored */
 	bool partly;      /* some of the bytes are stored, but not all that are asked for */

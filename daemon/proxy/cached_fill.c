@@ -141,6 +141,19 @@ static struct fill *begin_fill(
 		store, cached_key(k), kept->vary, tags, kept->head, &kept->meta, length, &part);
 }
 
+/* What was asked in one client's words may be an answer to these, which are in no key. */
+static const char *words_forbid(const struct exchange *x, int status)
+{
+	const struct cached *k = x->cached;
+
+	if (x->upgrade)
+		return "Upgrade in the request";
+	if (!k->sent && (k->request.range || k->request.conditional) && status != 200 &&
+		status != 206)
+		return "a status that conditions or ranges may have made";
+	return NULL;
+}
+
 struct fill *cached_fill(struct client *c, const struct head *response)
 {
 	struct exchange *x = c->exchange;
@@ -155,7 +168,9 @@ struct fill *cached_fill(struct client *c, const struct head *response)
 
 	cache_meta_read(&kept.meta, response, k->asked, cached_now(c), &rules);
 	kept.meta.origin = x->origin->at.addr;
-	k->detail = cache_must_not_store(&k->request, response, &kept.meta);
+	k->detail = words_forbid(x, response->status);
+	if (!k->detail)
+		k->detail = cache_must_not_store(&k->request, response, &kept.meta);
 	if (!k->detail && part && k->stored && store_is_whole(k->stored))
 		k->detail = "a part of what is stored whole";
 	if (k->detail)

@@ -52,10 +52,24 @@ static void leave_origin(struct exchange *x, bool reusable)
 	x->origin = NULL;
 }
 
+/* What nobody waits for is done when the origin has answered.  False: it was not asked, and there
+ * is nothing to tell of. */
+static bool end_unattended(struct exchange *x)
+{
+	int status = x->cached ? x->cached->origin_status : 0;
+
+	if (x->record.ending != ENDING_CLIENT_GONE)
+		return true;
+	x->record.ending = ENDING_DONE;
+	x->record.status = status;
+	return status > 0;
+}
+
 void exchange_free(struct client *c)
 {
 	struct exchange *x = c->exchange;
 	struct worker *w = c->worker;
+	bool told = true;
 
 	if (!x)
 		return;
@@ -65,13 +79,15 @@ void exchange_free(struct client *c)
 	flow_fini(&x->to_origin, &w->pipes);
 	flow_fini(&x->to_client, &w->pipes);
 	leave_origin(x, false);
+	if (c->background)
+		told = end_unattended(x);
 	x->record.cache = cached_result(x);
 	cached_free(x);
 	buffer_put(&w->buffers, x->request);
 	x->record.total = worker_clock() - x->began;
 	x->record.from_client += x->to_origin.bytes;
 	x->record.to_client += x->to_client.bytes;
-	if (!x->record.tunnel && c->kind != LISTENER_ADMIN)
+	if (told && !x->record.tunnel && c->kind != LISTENER_ADMIN)
 		worker_record(w, &x->record);
 	generation_put(x->generation);
 	free(x->upgrade);

@@ -62,6 +62,18 @@ static bool is_read(const struct fetch *f)
 	return fill_references(f->fill) > 1 + (f->flight != NULL);
 }
 
+/* Nobody new can come before it is known that nobody is left. */
+static bool is_forsaken(struct fetch *f)
+{
+	if (f->wanted || is_read(f))
+		return false;
+	if (f->flight)
+		flight_over(f->flight);
+	flight_put(f->flight);
+	f->flight = NULL;
+	return !is_read(f);
+}
+
 /* No byte for relay-timeout; or all who followed have gone. */
 static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 {
@@ -69,7 +81,7 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 
 	(void)loop;
 	(void)revents;
-	if (f->reader || f->worker->now - f->progress >= f->timeout || (!f->wanted && !is_read(f)))
+	if (f->reader || f->worker->now - f->progress >= f->timeout || is_forsaken(f))
 		end(f, false);
 	else
 		ev_timer_again(f->worker->loop, &f->timer);

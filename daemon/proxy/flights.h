@@ -2,9 +2,9 @@
  * flights.h - what is being asked of origins for the cache: one request for all who want it.
  *
  * The first to ask for a key leads; others follow and wait for its response head.  When that can be
- * stored, all read what is being written, whatever their worker; when not, or when the leader
- * fails, all of them go on at once, each on its own, and the key is remembered for a while as one
- * that nobody has to wait for.
+ * stored, all read what is being written, whatever their worker; when not, all of them go on at
+ * once, each on its own, and the key is remembered for a while as one that nobody has to wait for.
+ * When the leader goes or fails, one of them leads once more; after that each is on its own.
  */
 #pragma once
 

@@ -148,10 +148,16 @@ static void follow(struct proxy *p, const struct message *m, int fd)
 
 static void change_access_log(struct proxy *p, int fd)
 {
+	int next = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+	if (fd >= 0 && next < 0) {
+		log_error("access log: %s: the one of before goes on", strerror(errno));
+		return;
+	}
 	pthread_mutex_lock(&p->shared.lock);
 	if (p->shared.access_fd >= 0)
 		close(p->shared.access_fd);
-	p->shared.access_fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	p->shared.access_fd = next;
 	p->shared.access_serial++;
 	pthread_mutex_unlock(&p->shared.lock);
 	wake_workers(p);

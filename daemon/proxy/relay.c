@@ -160,6 +160,7 @@ static enum next forward_head(struct client *c, const struct head *head)
 static enum next bad_response(struct client *c, const struct head_error *error)
 {
 	c->exchange->has_body = true; /* for all we know: the client's is left unread and lingers */
+	c->keep_alive = false;
 	return fail(c, ENDING_BAD_RESPONSE, 502, "http_protocol_error", error->text);
 }
 

@@ -248,7 +248,7 @@ static void put_age(struct client *c, struct writer *w, const struct answer *ans
 {
 	const struct stored *s = served(c->exchange->cached);
 
-	if (answer->status < 400) {
+	if (answer->status < 400 || answer->status == s->meta.status) {
 		PUT(w, "Age: ");
 		put_number(w, (uint64_t)cache_age(&s->meta, (int64_t)ev_now(c->worker->loop)));
 	} else {

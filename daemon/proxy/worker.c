@@ -250,8 +250,11 @@ static void on_wake(struct ev_loop *loop, ev_async *wake, int revents)
 	pthread_mutex_lock(&s->lock);
 	next = s->generation == w->generation ? NULL : generation_get(s->generation);
 	serial = s->access_serial;
-	if (serial != w->access_serial && s->access_fd >= 0)
+	if (serial != w->access_serial && s->access_fd >= 0) {
 		fd = fcntl(s->access_fd, F_DUPFD_CLOEXEC, 3);
+		if (fd < 0) /* the one of before goes on until there is a descriptor */
+			serial = w->access_serial;
+	}
 	draining = s->draining;
 	survey = s->survey_number != w->surveyed ? s->survey : NULL; /* else it may go meanwhile */
 	pthread_mutex_unlock(&s->lock);

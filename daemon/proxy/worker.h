@@ -35,7 +35,8 @@ struct shared {
 	atomic_size_t clients; /* connections of clients, tunnels included; not the admin page's */
 	struct node_clients node_clients;
 
-	struct cache *cache; /* NULL: nothing is cached; set before a generation that wants it */
+	struct cache
+		*_Atomic cache; /* NULL: nothing is cached; set before a generation that wants it */
 
 	pthread_mutex_t lock;          /* over the rest */
 	struct survey *survey;         /* that workers should take part in; NULL: none */

@@ -161,6 +161,44 @@ def test_several_ranges_are_answered_from_the_cache(cached, origin1, size):
     assert len(origin1.seen(path)) == 1
 
 
+@pytest.mark.parametrize("field", ("Connection: Upgrade\r\nUpgrade: websocket",
+                                   "Range: bytes=9-1", 'If-None-Match: "x"',
+                                   "X-HTTP-Method-Override: DELETE", "X-Original-URL: /other",
+                                   "X-Forwarded-Host: evil.test", "Forwarded: host=evil.test"))
+def test_what_one_client_says_is_in_no_answer_to_others(cached, origin1, field):
+    name = re.sub(r"\W", "", field)
+    said = field.split("\r\n")[-1].partition(":")[0]
+
+    def answer(exchange):
+        exchange.reply(404 if exchange.request.get(said) else 200,
+                       (exchange.request.get(said) or "good").encode(), "Cache-Control: max-age=60")
+    origin1.paths[f"/{name}"] = answer
+    get(cached, f"{ONE}/{name}", field)
+    assert (get(cached, f"{ONE}/{name}").status, get(cached, f"{ONE}/{name}").body) == (200, b"good")
+
+
+def test_a_content_coding_is_for_those_who_asked_for_it(cached, origin1):
+    def answer(exchange):
+        if exchange.request.get("Accept-Encoding"):
+            exchange.reply(200, b"coded", "Cache-Control: max-age=60", "Content-Encoding: gzip")
+        else:
+            exchange.reply(200, b"plain", "Cache-Control: max-age=60")
+    origin1.paths["/coded"] = answer
+    assert get(cached, ONE + "/coded", "Accept-Encoding: gzip").body == b"coded"
+    assert get(cached, ONE + "/coded", "Accept-Encoding: gzip").body == b"coded"
+    assert len(origin1.seen("/coded")) == 1
+    assert get(cached, ONE + "/coded").body == b"plain"
+
+
+def test_a_stored_error_has_an_age_and_one_date(cached, origin1):
+    serve(origin1, "/gone", b"gone", "Cache-Control: max-age=60", status=410)
+    get(cached, ONE + "/gone")
+    response = get(cached, ONE + "/gone")
+    assert (response.status, status_of(response).split(";")[1]) == (410, " hit")
+    assert response.get("Age") in ("0", "1")
+    assert len(response.all("Date")) == 1
+
+
 def test_variants_are_kept_apart(cached, origin1):
     def answer(exchange):
         exchange.reply(200, exchange.request.get("Accept-Language", "none"),
@@ -329,6 +367,54 @@ def test_followers_of_what_cannot_be_stored_go_on_at_once(cached, origin1):
     for thread in threads:
         thread.join(30)
     assert results == [b"mine"] * 9
+
+
+def test_one_of_those_who_wait_takes_the_place_of_a_leader_that_goes(cached, origin1):
+    go = threading.Event()
+
+    def answer(exchange):
+        go.wait(20)
+        exchange.reply(200, b"for all", "Cache-Control: max-age=60")
+    origin1.paths["/reset"] = answer
+    leader = cached.wire()
+    leader.send(f"GET {ONE}/reset HTTP/1.1\r\nHost: partner1.test\r\n\r\n")
+    wait_for("the request", lambda: origin1.seen("/reset"))
+    before = cached.metric("egret_client_connections")
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(get(cached, ONE + "/reset").body))
+               for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    wait_for("all to be there", lambda: cached.metric("egret_client_connections") >= before + 20)
+    time.sleep(0.2)
+    leader.reset()
+    wait_for("another request", lambda: len(origin1.seen("/reset")) > 1)
+    go.set()
+    for thread in threads:
+        thread.join(30)
+    assert results == [b"for all"] * 20
+    assert len(origin1.seen("/reset")) == 2
+
+
+def test_what_is_asked_for_nobody_is_counted_once_and_as_done(cached, origin1):
+    go = threading.Event()
+
+    def answer(exchange):
+        if len(origin1.seen("/background")) > 1:
+            go.wait(20)
+        exchange.reply(200, b"x", "Cache-Control: max-age=0, stale-while-revalidate=60")
+    origin1.paths["/background"] = answer
+    get(cached, ONE + "/background")
+    watched = (("egret_requests_total", {}), ("egret_requests_total", {"code": "none"}),
+               ("egret_endings_total", {"end": "client-gone"}))
+    before = [cached.metric(name, **labels) for name, labels in watched]
+    for _ in range(10):
+        assert get(cached, ONE + "/background").body == b"x"
+    go.set()
+    wait_for("ten requests, and one for nobody",
+             lambda: cached.metric("egret_requests_total") >= before[0] + 11)
+    assert [cached.metric(name, **labels) - was
+            for (name, labels), was in zip(watched, before)] == [11, 0, 0]
 
 
 def test_a_leader_that_goes_leaves_the_others_their_response(cached, origin1):

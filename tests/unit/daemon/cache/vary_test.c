@@ -48,6 +48,10 @@ static const struct {
 	{"A: x\\\r\n", "Vary: A\r\n", "a=x\\\n"},
 	{"A: \"x\\\r\n", "Vary: A\r\n", "a=\"x\\\n"},
 	{"AB: 1\r\nA: 2\r\nA-B: 3\r\n", "Vary: ab, a-b, a\r\n", "a=2\na-b=3\nab=1\n"},
+	/* a content coding, even where nothing is said */
+	{"Accept-Encoding: GZIP\r\n", "Content-Encoding: gzip\r\n", "accept-encoding=gzip\n"},
+	{"A: 1\r\n", "content-encoding: br\r\nVary: A\r\n", "a=1\naccept-encoding:\n"},
+	{"", "Content-Encoding: br\r\nVary: Accept-Encoding\r\n", "accept-encoding:\n"},
 	/* what the origin does not get */
 	{"A: 1\r\nConnection: a\r\n", "Vary: A\r\n", "a:\n"},
 	{"TE: trailers\r\n", "Vary: TE\r\n", "te:\n"},

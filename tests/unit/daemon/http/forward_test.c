@@ -133,10 +133,11 @@ static void never_outgrows_its_allowance(void **state)
 	free(out);
 }
 
-static void a_surrogate_says_what_it_can(void **state)
+static void asks_for_all_without_saying_for_whom(void **state)
 {
 	static const char in[] =
 		"POST /p HTTP/1.1\r\n" HOST "surrogate-capability: pod=\"ESI/1.0\"\r\nA: 1\r\n"
+		"X-Forwarded-For: 10.42.0.1\r\nForwarded: for=10.42.0.1\r\nX-Forwarded-Host: b\r\n"
 		"Transfer-Encoding: chunked\r\nConnection: TE\r\nTE: trailers\r\n" VIA "\r\n";
 	static const char out[] =
 		"POST /p HTTP/1.1\r\n" HOST "A: 1\r\n"
@@ -150,10 +151,10 @@ static void a_surrogate_says_what_it_can(void **state)
 
 	(void)state;
 	assert_int_equal(head_request(text_of(in), &limits, &head, &error), HEAD_DONE);
-	length = forward_surrogate(is, sizeof(is), &head);
+	length = forward_for_all(is, sizeof(is), &head, true);
 	assert_int_equal(length, sizeof(out) - 1);
 	assert_memory_equal(is, out, length);
-	assert_int_equal(forward_surrogate(is, length - 1, &head), 0);
+	assert_int_equal(forward_for_all(is, length - 1, &head, true), 0);
 }
 
 static char *forward_as_response(
@@ -356,7 +357,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sends_requests_anew),
 		cmocka_unit_test(never_outgrows_its_allowance),
-		cmocka_unit_test(a_surrogate_says_what_it_can),
+		cmocka_unit_test(asks_for_all_without_saying_for_whom),
 		cmocka_unit_test(sends_responses_anew),
 		cmocka_unit_test(sends_on_those_trailers_that_may_be_some),
 		cmocka_unit_test(sees_its_own_name_in_via),
