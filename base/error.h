@@ -9,8 +9,10 @@
 
 #include <stdarg.h>
 
+#define ERROR_TEXT 512 /* bytes of a message, with its end */
+
 struct error {
-	char text[512];
+	char text[ERROR_TEXT];
 };
 
 /* Fills `e` (may be NULL) and returns `code`, so that a failing function can

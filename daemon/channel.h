@@ -43,7 +43,7 @@ struct gate_counts {
 	double reload_time;  /* Unix time of the last reload that succeeded */
 	double start_time;   /* of the gate */
 	bool ready;          /* kernel and proxy follow the files as they are on disk */
-	char not_ready[200]; /* why not: the last refused edit, a kernel error ... */
+	char not_ready[ERROR_TEXT]; /* why not: the last refused edit, a kernel error ... */
 };
 
 /* One answer.  Section and host are numbers in the policy of the generation, which both sides have:

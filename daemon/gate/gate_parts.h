@@ -37,7 +37,7 @@ struct gate {
 	struct config *started; /* the first edition's: listeners, workers and uid are as it says */
 	uint64_t number;        /* of the edition offered last */
 	struct gate_counts counts;
-	char refused[200]; /* why the last edit was; "": it is in force */
+	char refused[ERROR_TEXT]; /* why the last edit was; "": it is in force */
 	/* the edition that a proxy ended with, which is not to be started with */
 	char fatal[FILES_DIGEST_TEXT];
 	bool follows; /* the proxy follows `now` */

@@ -215,8 +215,10 @@ def test_health_and_readiness(egretd):
     daemon.reload(ACL + "[partner x]\n", good=False)
     unready = daemon.admin("/readyz")
     assert unready.status == 503 and "acl.ini:7" in unready.text
+    daemon.reload(ACL + "[partner x]\nhosts = a\ncolor = red\n", good=False)
+    assert daemon.admin("/readyz").text.endswith(", cache-surrogate\n")  # the whole message
     assert daemon.admin("/healthz").status == 200
-    assert daemon.metric("egret_reloads_total", result="failure") == 1
+    assert daemon.metric("egret_reloads_total", result="failure") == 2
     daemon.reload(ACL + "; again\n")
     assert daemon.admin("/readyz").status == 200
     assert daemon.metric("egret_reloads_total", result="success") == good + 1
