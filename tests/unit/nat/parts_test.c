@@ -134,7 +134,8 @@ static void packets_leave_without_a_priority(void **state)
 {
 	static const char look[] =
 		"table inet look { chain look { type filter hook postrouting priority 200;\n"
-		"meta priority none counter\nmeta priority != none counter\n}\n}\n";
+		"udp dport 4000 meta priority none counter\n"
+		"udp dport 4000 meta priority != none counter\n}\n}\n";
 	char *many, *counts;
 	struct plan *plan;
 
