@@ -278,30 +278,45 @@ static void count_repair(struct keeper *k, enum keeper_part part)
 		keeper_part_names[part], (unsigned long long)k->repairs[part]);
 }
 
-/* In the order of keeper_apply().  What somebody changes meanwhile is dirty again. */
+/* In the order of keeper_apply().  What somebody changes meanwhile is dirty again.  What fails
+ * holds up nothing but addresses, which are not to be there without the rules. */
 static void put_right(struct keeper *k, bool foreign)
 {
 	static const enum keeper_part order[] = {
 		KEEPER_SYSCTLS, KEEPER_TABLE, KEEPER_ROUTES, KEEPER_ADDRESSES};
-	unsigned dirty = k->dirty;
+	unsigned dirty = k->dirty, failed = 0;
 	uint64_t before = 0, after = 0;
-	struct error e;
+	struct error first, e;
 
 	k->dirty = 0;
 	for (size_t i = 0; i < COUNT_OF(order); i++) {
-		int result = dirty & BIT(order[i]) ? repair(k, order[i], &e) : 0;
+		enum keeper_part part = order[i];
+		int result;
 
-		before += k->repairs[order[i]];
-		if (result > 0 && foreign)
-			count_repair(k, order[i]);
-		after += k->repairs[order[i]];
-		if (result < 0) {
-			k->dirty |= dirty;
-			set_trouble(k, &e);
-			start_timer(k, &k->pause, RETRY);
-			return;
+		if (!(dirty & BIT(part)))
+			continue;
+		if (part == KEEPER_ADDRESSES &&
+			(failed & (BIT(KEEPER_TABLE) | BIT(KEEPER_ROUTES)))) {
+			failed |= BIT(part);
+			continue;
 		}
-		dirty &= ~BIT(order[i]);
+		result = repair(k, part, &e);
+		before += k->repairs[part];
+		if (result > 0 && foreign)
+			count_repair(k, part);
+		after += k->repairs[part];
+		if (result < 0 && !failed)
+			first = e;
+		if (result < 0)
+			failed |= BIT(part);
+	}
+	if (failed) {
+		k->dirty |= failed;
+		set_trouble(k, &first);
+		if (failed & BIT(KEEPER_TABLE)) /* our own try has started it */
+			ev_timer_stop(k->loop, &k->pause);
+		start_timer(k, &k->pause, RETRY);
+		return;
 	}
 	if (k->troubled || after != before)
 		set_trouble(k, NULL);

@@ -47,6 +47,18 @@ def test_a_plan_that_the_kernel_refused_is_made_again(egretd, dns, world):
     wait_for("the other address", lambda: PARTNER1[4] in sections(world))
 
 
+def test_the_routing_guard_comes_back_although_the_table_cannot(egretd, world):
+    daemon = egretd(bank("partner1.test"), nat=True)
+    rules = world.gw.run("ip", "rule").stdout
+    with Owner(world.gw):
+        daemon.wait_log("Operation not permitted")
+        world.gw.ip("rule del pref 5220")
+        assert world.gw.run("ip", "rule").stdout != rules
+        wait_for("the rule", lambda: world.gw.run("ip", "rule").stdout == rules)
+    wait_for("the table", lambda: "chain guard" in world.gw.run(
+        "nft", "list", "table", "inet", "egret").stdout)
+
+
 def test_the_backstop_is_made_as_soon_as_its_name_is_free(egretd, world):
     with Owner(world.gw, "egret-backstop"):
         wait_for("the other's table", lambda: world.gw.run(
