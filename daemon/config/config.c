@@ -496,6 +496,13 @@ static int check_gateways(struct config *config, const struct ini *ini, struct e
 		return error_set(e, -EINVAL,
 			"%s:%d: %s: %zu gateways: want at most %u, or more bits in [nat] mark-mask",
 			ini->file, line_of(ini, key), key->full, config->gateways.n, marks - 1);
+	if (config->rule_priority <= config->gateways.n + 1 ||
+		config->route_table > UINT32_MAX - 1 - config->gateways.n)
+		return error_set(e, -EINVAL,
+			"%s: [nat] rule-priority, route-table: want room for %zu more, one for "
+			"each "
+			"of %zu gateways: rules have lower numbers, tables higher ones",
+			ini->file, config->gateways.n + 1, config->gateways.n);
 	return 0;
 }
 

@@ -432,11 +432,11 @@ int gate_nat_open(struct gate *g, struct error *e)
 	if (!error)
 		error = use_kernel(g->started, &why);
 	if (!error)
-		open_backstop(g);
-	if (!error)
 		error = recover(g, &why);
 	if (!error)
 		error = keeper_apply(g->keeper, g->now->datapath, &why);
+	if (!error) /* rules of before may use its bit of the mark otherwise */
+		open_backstop(g);
 	if (!error)
 		error = open_flows(g, &why);
 	if (error == -EPERM)

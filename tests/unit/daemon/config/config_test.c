@@ -205,8 +205,8 @@ static void values_reach_their_fields(void **state)
 				 "inbound-ports = 8080, 53, 8000-8100, 54\n"
 				 "mark-mask = 0x0C\n"
 				 "ct-mark-mask = 0xffff0\n"
-				 "route-table = 4294967295\n"
-				 "rule-priority = 1\n"
+				 "route-table = 4294967294\n"
+				 "rule-priority = 2\n"
 				 "capture-priority = -199\n"
 				 "prerouting-priority = -1\n"
 				 "forward-priority = -149\n"
@@ -255,7 +255,7 @@ static void values_reach_their_fields(void **state)
 	assert_true(c->inbound_ports.at[0].first == 53 && c->inbound_ports.at[0].last == 54);
 	assert_true(c->inbound_ports.at[1].first == 8000 && c->inbound_ports.at[1].last == 8100);
 	assert_true(c->mark_mask == 0xc && c->ct_mark_mask == 0xffff0);
-	assert_true(c->route_table == 4294967295u && c->rule_priority == 1);
+	assert_true(c->route_table == 4294967294u && c->rule_priority == 2);
 	assert_int_equal(c->capture_priority, -199);
 	assert_int_equal(c->prerouting_priority, -1);
 	assert_int_equal(c->forward_priority, -149);
@@ -487,6 +487,11 @@ static void unknown_and_doubled_sections_and_keys_are_refused(void **state)
 		const char *text, *message;
 	} bad[] = {
 		{"[proxi]\n", "egret.ini:1: [proxi]: no such section: want [gateway], [proxy]"},
+		{"[gateway]\ngateways = a 192.168.1.1 10.42.0.0, b 192.168.1.2 10.42.1.0\n"
+		 "[nat]\nrule-priority = 3\n",
+			"egret.ini: [nat] rule-priority, route-table: want room for 3 more"},
+		{"[nat]\nroute-table = 4294967295\n",
+			"egret.ini: [nat] rule-priority, route-table: want room for 1 more"},
 		{"[Proxy]\n", "egret.ini:1: [Proxy]: no such section"},
 		{"[partner x]\n", "egret.ini:1: [partner x]: no such section"},
 		{"[proxy]\n\nworker = 1\n",
