@@ -110,11 +110,14 @@ void disk_wipe(struct store *store, uint32_t segment)
 
 /* ---- slots of memory ---- */
 
-/* A slot in memory whose check is 0 has yet to be written. */
-static bool is_new(const struct slot *slot)
+enum slot_state { STATE_EMPTY, STATE_NEW, STATE_WRITTEN };
+
+/* Of a slot in memory, whose check is 0 until it is written; others publish meanwhile. */
+static enum slot_state state_of(const struct slot *slot)
 {
-	return atomic_load_explicit(&slot->kind, memory_order_acquire) != SLOT_EMPTY &&
-	       slot->check == 0;
+	if (atomic_load_explicit(&slot->kind, memory_order_acquire) == SLOT_EMPTY)
+		return STATE_EMPTY;
+	return slot->check ? STATE_WRITTEN : STATE_NEW;
 }
 
 static void checksum(struct store *store, uint32_t segment, uint32_t i, struct slot *slot)
@@ -151,26 +154,30 @@ static bool sync_run(struct store *store, uint32_t segment, uint32_t from, uint3
 	       write_header(store, segment, to);
 }
 
-/* How many of `slots` are in use. */
+/* The first `slots`. */
 static bool sync_slots(struct store *store, uint32_t segment, uint32_t slots)
 {
 	struct segments *s = &store->segments;
 	struct segment *it = &s->list[segment];
-	uint32_t i = it->synced, from;
+	uint32_t i = it->synced, from = i; /* new from there on */
 	bool whole = true;
 
-	while (i < slots) {
-		for (from = i; i < slots && is_new(segments_slot(s, segment, i));)
-			i++;
+	for (; i < slots; i++) {
+		enum slot_state state = state_of(segments_slot(s, segment, i));
+
+		if (state == STATE_NEW)
+			continue;
 		if (i > from && !sync_run(store, segment, from, i))
 			return false;
-		if (i == from) {
-			whole = whole && segments_slot(s, segment, i)->kind != SLOT_EMPTY;
-			i++;
-		}
+		whole = whole && state == STATE_WRITTEN;
+		from = i + 1;
 		if (whole)
-			it->synced = i;
+			it->synced = from;
 	}
+	if (i > from && !sync_run(store, segment, from, i))
+		return false;
+	if (whole)
+		it->synced = slots;
 	return true;
 }
 

@@ -17,24 +17,27 @@ static bool sound(const struct store *store, const struct slot *slot)
 }
 
 /* Reads what a slot stands for, and verifies it. */
-static bool load(struct store *store, uint32_t segment, const struct slot *slot, bool verify)
+static bool load(struct store *store, uint32_t segment, const struct slot *slot)
 {
 	return disk_read(store, segment, slot->offset, store->ahead, slot->head + slot->length) &&
-	       (!verify || sound(store, slot));
+	       sound(store, slot);
 }
 
+/* What is verified may have no slot yet (tend_late() in disk.c). */
 static bool load_record(struct store *store, const struct entry *entry)
 {
+	uint32_t segment = (uint32_t)entry->segment;
+	uint64_t offset = entry->offset * LAYOUT_ALIGN, head = entry->head * LAYOUT_ALIGN;
 	struct stored stored;
 	struct slot slot;
 
-	if (!disk_slot(store, (uint32_t)entry->segment, (uint32_t)entry->slot, &slot) ||
-		slot.kind != SLOT_RECORD || slot.id != entry->id ||
-		slot.offset != entry->offset * LAYOUT_ALIGN ||
-		slot.head != entry->head * LAYOUT_ALIGN || slot.length != entry->length)
-		return false;
-	return load(store, (uint32_t)entry->segment, &slot, !entry->verified) &&
-	       record_parse(store->ahead, slot.head, &stored);
+	if (entry->verified)
+		return disk_read(store, segment, offset, store->ahead, head) &&
+		       record_parse(store->ahead, head, &stored);
+	return disk_slot(store, segment, (uint32_t)entry->slot, &slot) &&
+	       slot.kind == SLOT_RECORD && slot.id == entry->id && slot.offset == offset &&
+	       slot.head == head && slot.length == entry->length && load(store, segment, &slot) &&
+	       record_parse(store->ahead, head, &stored);
 }
 
 static void mark_verified(struct store *store, const struct entry *found)
@@ -67,9 +70,10 @@ static void load_key(struct store *store, uint64_t hash)
 
 static bool load_part(struct store *store, const struct extents *extents, struct part *part)
 {
-	bool verified = atomic_load(&part->verified);
 	struct slot slot;
 
+	if (atomic_load(&part->verified))
+		return disk_read(store, part->segment, part->offset, store->ahead, part->length);
 	if (!disk_slot(store, part->segment, part->slot, &slot) || slot.body != extents->body ||
 		slot.length < part->length ||
 		slot.offset + slot.head + slot.length != part->offset + part->length)
@@ -77,7 +81,7 @@ static bool load_part(struct store *store, const struct extents *extents, struct
 	/* A record before it is of no interest here. */
 	slot.offset += slot.head;
 	slot.head = 0;
-	if (!load(store, part->segment, &slot, !verified))
+	if (!load(store, part->segment, &slot))
 		return false;
 	atomic_store(&part->verified, true);
 	return true;

@@ -67,15 +67,18 @@ static bool make_place(struct store *store, struct shard *shard, struct entry *e
 	return true;
 }
 
+/* Counted before what it replaces is not any more: both may name the same parts, and the keeper
+ * takes a segment of which nothing is counted for empty. */
 bool store_enter_locked(struct store *store, struct shard *shard, const struct entry *from)
 {
 	struct entry entry = *from;
 
+	count(store, &entry, 1);
 	if (!make_place(store, shard, &entry) || !index_add(&store->index, shard, &entry)) {
+		count(store, &entry, -1);
 		extents_put(entry.extents);
 		return false;
 	}
-	count(store, &entry, 1);
 	atomic_fetch_add(&store->counts.objects, 1);
 	return true;
 }

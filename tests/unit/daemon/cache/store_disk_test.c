@@ -237,7 +237,7 @@ static void a_fill_outlives_its_segment_going_to_disk(void **state)
 	for (uint64_t offset = 0; offset < 90000;) {
 		struct piece piece;
 
-		assert_int_equal(fill_read(slow, offset, &piece), STORE_READY);
+		assert_int_equal(world_read_fill(slow, offset, &piece), STORE_READY);
 		assert_true(body_is(piece.at, 5, offset, piece.length));
 		offset += piece.length;
 	}

@@ -339,20 +339,11 @@ static void *follow(void *arg)
 {
 	struct follower *follower = arg;
 	uint64_t offset = follower->from;
-	struct waiting waiting;
 	struct piece piece;
 
-	waiting_init(&waiting);
 	for (;;) {
-		enum store_result result = fill_read(follower->fill, offset, &piece);
-
-		if (result == STORE_LATER) {
-			if (fill_wait(follower->fill, offset, &waiting.waiter))
-				waiting_for(&waiting);
-			continue;
-		}
-		follower->end = result;
-		if (result == STORE_FAILED || piece.length == 0)
+		follower->end = world_read_fill(follower->fill, offset, &piece);
+		if (follower->end == STORE_FAILED || piece.length == 0)
 			break;
 		if (!body_is(piece.at, follower->seed, offset, piece.length))
 			abort();

@@ -199,6 +199,20 @@ static inline enum store_result world_read(
 	return STORE_FAILED;
 }
 
+/* Waits for who writes it, and for the disk. */
+static inline enum store_result world_read_fill(
+	struct fill *fill, uint64_t offset, struct piece *piece)
+{
+	struct waiting waiting;
+	enum store_result result;
+
+	waiting_init(&waiting);
+	while ((result = fill_read(fill, offset, piece)) == STORE_LATER)
+		if (fill_wait(fill, offset, &waiting.waiter))
+			waiting_for(&waiting);
+	return result;
+}
+
 /* Reads it to its end.  STORE_FAILED: it could not; a wrong byte fails the test. */
 static inline enum store_result world_check_body(struct stored *stored, uint64_t seed)
 {
