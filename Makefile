@@ -79,8 +79,8 @@ test: test-deps ## everything that CI runs
 check: all unit $(SYSTEM_PROGRAMS) ## unit and system tests of one build (SAN=address,undefined for the other)
 	EGRETD=$(BUILD)/egretd $(PYTHON) -m pytest -q -rR -p no:cacheprovider -n $(WORLDS) --dist loadfile tests/system
 
-# Runs a test; says more than its name if it fails.
-run_test = @$(1) $< >$@.log 2>&1 || { cat $@.log; echo "== $@ failed"; exit 1; }; echo "== $@"
+# Runs a test; says more than its name if it fails, also of what another thread than its first finds.
+run_test = @CMOCKA_TEST_ABORT=1 $(1) $< >$@.log 2>&1 || { cat $@.log; echo "== $@ failed"; exit 1; }; echo "== $@"
 
 .PHONY: unit
 unit: $(TESTS:%=%.run) ## unit tests
@@ -101,7 +101,7 @@ BUILD_PACKAGES := gcc libc6-dev make pkg-config libev-dev libnftnl-dev libmnl-de
 	libc-ares-dev libjansson-dev libmd-dev libseccomp-dev libcap-ng-dev libxxhash-dev
 TEST_PACKAGES := libcmocka-dev libiniparser-dev python3 python3-pytest python3-pytest-xdist python3-pytest-rerunfailures nftables iproute2 iptables conntrack curl \
 	python3-yaml python3-jsonschema $(if $(shell command -v kubectl),,kubernetes-client) \
-	nginx-light openssl dnsmasq-base node-llhttp valgrind procps util-linux strace keepalived conntrackd \
+	nginx-light openssl dnsmasq-base node-llhttp valgrind procps util-linux strace keepalived conntrackd wireguard-tools \
 	nodejs ca-certificates lowdown mandoc binutils umoci skopeo runc buildah systemd
 
 # Installs what is missing, where it can: as root on Debian.
@@ -120,6 +120,7 @@ deps: ## install what the build needs
 	$(call install,$(BUILD_PACKAGES))
 test-deps: deps ## install what the tests need
 	$(call install,$(TEST_PACKAGES))
+	@modprobe -qa nf_conntrack br_netfilter 2>/dev/null || true # the tests set parameters of these
 
 # ---- housekeeping -------------------------------------------------------------------------
 
