@@ -20,6 +20,11 @@
 
 static const uint8_t v4_prefix[12] = {[10] = 0xff, [11] = 0xff};
 
+const struct cidr cidr_everything[2] = {
+	{{{[10] = 0xff, [11] = 0xff}}, V4_BITS},
+	{{{0}}, 0},
+};
+
 bool addr_is_v4(const struct addr *a)
 {
 	return memcmp(a->bytes, v4_prefix, sizeof(v4_prefix)) == 0;

@@ -49,6 +49,7 @@ const char *cidr_print(const struct cidr *c, char out[ADDR_TEXT + 4]);
 /* An IPv6 network never holds an IPv4 address: "::/0" is all of IPv6, and only that. */
 bool cidr_contains(const struct cidr *c, const struct addr *a);
 bool cidr_is_v4(const struct cidr *c);
+extern const struct cidr cidr_everything[2]; /* 0.0.0.0/0, ::/0 */
 
 /* "192.0.2.1:80", "[2001:db8::1]:80".  The port is 1-65535. */
 bool endpoint_parse(struct endpoint *e, struct text text);

@@ -17,6 +17,7 @@
 #include "nat/guard.h"
 #include "nat/kernel.h"
 #include "nat/table.h"
+#include "nat/wireguard.h"
 
 #define DEFAULT_CONFIG "/etc/egret/egret.ini"
 
@@ -161,6 +162,23 @@ static int remove_addresses(const struct config *config, struct error *e)
 	return result;
 }
 
+/* From the devices of the pods. */
+static int remove_leads(const struct config *config, struct error *e)
+{
+	struct address_list list = {0};
+	char device[IF_NAMESIZE];
+	int result = address_list_load(&list, e);
+
+	for (size_t i = 0; i < list.n && result >= 0; i++)
+		for (size_t j = 0; j < config->pod_cidr.n && result >= 0; j++)
+			if (cidr_contains(&config->pod_cidr.at[j], &list.at[i].addr) &&
+				wireguard_is_device(list.at[i].device) &&
+				if_indextoname(list.at[i].device, device))
+				result = wireguard_release(device, e);
+	address_list_fini(&list);
+	return result;
+}
+
 /* The guard last: pods stay shut in until all is gone. */
 static int take_out(const struct config *config, struct error *e)
 {
@@ -174,6 +192,8 @@ static int take_out(const struct config *config, struct error *e)
 	result = table_remove(config->nat_table, e);
 	if (!result)
 		result = remove_addresses(config, e);
+	if (result >= 0)
+		result = remove_leads(config, e);
 	for (uint32_t i = WAYS_FIRST; i < WAYS_FIRST + GATEWAYS_MOST && result >= 0; i++) {
 		const struct routing way = {.table = config->route_table + i,
 			.priority = config->rule_priority - i,
@@ -183,6 +203,8 @@ static int take_out(const struct config *config, struct error *e)
 	}
 	if (result >= 0)
 		result = routing_remove(&guard, e);
+	if (result >= 0)
+		result = routing_remove_stale(config->route_table, config->rule_priority, 0, e);
 	return result;
 }
 

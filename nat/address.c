@@ -11,6 +11,7 @@
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -99,6 +100,29 @@ bool address_is_present(const struct address_list *list, const struct addr *addr
 static uint8_t full_length(const struct addr *addr)
 {
 	return addr_is_v4(addr) ? 32 : 128;
+}
+
+static bool is_ours(const struct address_list *list, const struct rtnetlink_address *address)
+{
+	return address->prefix_length == full_length(&address->addr) &&
+	       (!list->tells_protocol || address->protocol == RTNETLINK_PROTOCOL);
+}
+
+bool address_find(
+	const struct address_list *list, const struct addr *addr, struct address_place *place)
+{
+	for (size_t i = 0; i < list->n; i++) {
+		const struct rtnetlink_address *a = &list->at[i];
+
+		if (!addr_equal(&a->addr, addr))
+			continue;
+		if (!if_indextoname(a->device, place->device))
+			snprintf(place->device, sizeof(place->device), "%u", a->device);
+		place->prefix_length = a->prefix_length;
+		place->ours = is_ours(list, a);
+		return true;
+	}
+	return false;
 }
 
 /* With IPv6, what would be the flag of secondary addresses is that of temporary ones (RFC 8981). */
@@ -201,8 +225,7 @@ static int take_away(struct mnl_socket *socket, const struct address_list *list,
 	const struct rtnetlink_address *found = find(list, device, addr);
 	int error;
 
-	if (!found || found->prefix_length != full_length(addr) ||
-		(list->tells_protocol && found->protocol != RTNETLINK_PROTOCOL))
+	if (!found || !is_ours(list, found))
 		return 0;
 	error = send_old(socket, device, addr);
 	return error == -EADDRNOTAVAIL ? 0 : error ? error : 1;

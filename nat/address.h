@@ -21,6 +21,16 @@ void address_list_fini(struct address_list *list);
  * (RFC 4862 5.4). */
 bool address_is_present(const struct address_list *list, const struct addr *addr);
 
+struct address_place {
+	char device[16]; /* its number, when it has just gone */
+	uint8_t prefix_length;
+	bool ours; /* egret added it; where the kernel cannot tell, every /32 and /128 */
+};
+
+/* On some interface, usable or not: the first place where it is. */
+bool address_find(
+	const struct address_list *list, const struct addr *addr, struct address_place *place);
+
 /* Present, and not the node's own: its own are those that came with a network (not /32 or /128, and
  * not secondary), and the one that its own connections get towards the outside. */
 bool address_is_dedicated(const struct address_list *list, const struct addr *addr);

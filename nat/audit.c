@@ -69,21 +69,52 @@ static bool is_spare(const struct run *r, const struct flow *flow, uint32_t mark
 	return plan_spares(r->plan, mark, &flow->reply.dst) && !is_own_pod(r, &flow->original.src);
 }
 
-/* Its destination had a name of a section that still lets it out, and is nobody's now. */
+/* Is the mark that of the section's list of egress addresses? */
+static bool is_class_of(const struct run *r, uint32_t mark, const struct section *s)
+{
+	const struct plan_class *class = plan_class(r->plan, mark);
+	const struct section *first;
+
+	if (!class || class->local)
+		return false;
+	if (class->section < 0 || s->n_egress == 0)
+		return class->section < 0 && s->n_egress == 0;
+	first = policy_section(r->policy, (size_t) class->section);
+	return first->spread == s->spread && first->n_egress == s->n_egress &&
+	       memcmp(first->egress, s->egress, s->n_egress * sizeof(*s->egress)) == 0;
+}
+
+/* The first of what retired at `addr`; NULL: nothing. */
+static const struct plan_learnt *retired_at(
+	const struct audit_retired *retired, const struct addr *addr)
+{
+	const struct plan_learnt *found = retired->n == 0 ? NULL
+							  : bsearch(addr, retired->at, retired->n,
+								    sizeof(*found), by_retired);
+
+	while (found && found > retired->at && addr_equal(&found[-1].addr, addr))
+		found--;
+	return found;
+}
+
+/* Its destination had a name of a section that still lets it out as it goes out, and is nobody's
+ * now. */
 static bool outlives_its_name(
 	const struct run *r, const struct flow *flow, const struct plan_packet *packet)
 {
 	const struct plan_packet any = {.destination = packet->destination};
-	const struct plan_learnt *retired =
-		r->retired->n == 0 ? NULL
-				   : bsearch(&packet->destination, r->retired->at, r->retired->n,
-					     sizeof(*retired), by_retired);
-
-	const struct section *s = retired ? policy_section(r->policy, retired->section) : NULL;
+	const struct plan_learnt *at = retired_at(r->retired, &packet->destination);
 	uint32_t has = flow->mark & r->plan->class_mask;
+	bool fits = false;
 
-	return s && (s->report || plan_section_fits(s, packet)) &&
-	       plan_section(r->plan, r->policy, &any) < 0 &&
+	for (; at && at < r->retired->at + r->retired->n &&
+		addr_equal(&at->addr, &packet->destination) && !fits;
+		at++) {
+		const struct section *s = policy_section(r->policy, at->section);
+
+		fits = (s->report || plan_section_fits(s, packet)) && is_class_of(r, has, s);
+	}
+	return fits && plan_section(r->plan, r->policy, &any) < 0 &&
 	       (plan_allows(r->plan, has, &flow->reply.dst) || is_spare(r, flow, has));
 }
 

@@ -34,9 +34,10 @@ struct change {
 	enum change_phase phase;
 };
 
-/* A message that names one thing of the table: what is deleted or flushed needs no more. */
-static void put_name(
-	struct change *c, uint16_t type, const char *what, uint16_t attr, const char *name)
+/* A message that names one thing of the table: what is deleted or flushed needs no more, but for
+ * an object, whose type (else 0) is half of its name. */
+static void put_typed_name(struct change *c, uint16_t type, const char *what, uint16_t attr,
+	const char *name, uint32_t object)
 {
 	struct label label = {what, name ? name : c->plan->table, NULL};
 	struct nlmsghdr *message = batch_open(c->batch, type, 0, &label);
@@ -46,9 +47,15 @@ static void put_name(
 	mnl_attr_put_strz(message, NFTA_TABLE_NAME, c->plan->table); /* 1 in every message */
 	if (name)
 		mnl_attr_put_strz(message, attr, name);
-	if (type == NFT_MSG_DELOBJ)
-		mnl_attr_put_u32(message, NFTA_OBJ_TYPE, htonl(NFT_OBJECT_COUNTER));
+	if (object)
+		mnl_attr_put_u32(message, NFTA_OBJ_TYPE, htonl(object));
 	batch_close(c->batch);
+}
+
+static void put_name(
+	struct change *c, uint16_t type, const char *what, uint16_t attr, const char *name)
+{
+	put_typed_name(c, type, what, attr, name, 0);
 }
 
 static void put_table(struct change *c)
@@ -315,6 +322,12 @@ static void put_switch(struct change *c)
 	free(same);
 }
 
+/* One that is bound to a rule is left to go with it: the kernel takes it from nobody. */
+static bool is_foreign(const struct plan *plan, const struct state_chain *chain)
+{
+	return !chain->bound && !plan_chain(plan, chain->name);
+}
+
 static void put_clean(struct change *c)
 {
 	const struct plan *p = c->plan;
@@ -325,20 +338,26 @@ static void put_clean(struct change *c)
 			elements_put_deletes(
 				c->batch, p->table, p->sets[i], state_set(s, p->sets[i]->name));
 	for (size_t i = 0; i < s->n_chains; i++)
-		if (!plan_chain(p, s->chains[i].name) && s->chains[i].n_rules > 0)
+		if (is_foreign(p, &s->chains[i]) && s->chains[i].n_rules > 0)
 			put_name(c, NFT_MSG_DELRULE, "flush chain", NFTA_RULE_CHAIN,
 				s->chains[i].name);
 	for (size_t i = 0; i < s->n_sets; i++)
 		if (!plan_set(p, s->sets[i].name))
 			put_name(c, NFT_MSG_DELSET, "delete set", NFTA_SET_NAME, s->sets[i].name);
 	for (size_t i = 0; i < s->n_chains; i++)
-		if (!plan_chain(p, s->chains[i].name))
+		if (is_foreign(p, &s->chains[i]))
 			put_name(c, NFT_MSG_DELCHAIN, "delete chain", NFTA_CHAIN_NAME,
 				s->chains[i].name);
 	for (size_t i = 0; i < s->n_counters; i++)
 		if (!plan_counter(p, s->counters[i]))
-			put_name(
-				c, NFT_MSG_DELOBJ, "delete counter", NFTA_OBJ_NAME, s->counters[i]);
+			put_typed_name(c, NFT_MSG_DELOBJ, "delete counter", NFTA_OBJ_NAME,
+				s->counters[i], NFT_OBJECT_COUNTER);
+	for (size_t i = 0; i < s->n_objects; i++)
+		put_typed_name(c, NFT_MSG_DELOBJ, "delete object", NFTA_OBJ_NAME,
+			s->objects[i].name, s->objects[i].type);
+	for (size_t i = 0; i < s->n_flowtables; i++)
+		put_name(c, NFT_MSG_DELFLOWTABLE, "delete flowtable", NFTA_FLOWTABLE_NAME,
+			s->flowtables[i]);
 }
 
 /* ---- what cannot be changed ---- */

@@ -84,15 +84,25 @@ static int on_elements(const struct nlmsghdr *message, void *arg)
 	return MNL_CB_OK;
 }
 
+/* False when libnftnl had no memory for a name. */
+static bool take_counter(const struct reading *r, struct nftnl_obj *object)
+{
+	const char *table = nftnl_obj_get_str(object, NFTNL_OBJ_TABLE);
+	const char *name = nftnl_obj_get_str(object, NFTNL_OBJ_NAME);
+
+	if (!table || !name)
+		return false;
+	if (strcmp(table, r->table) == 0)
+		r->each_counter(r->arg, name, nftnl_obj_get_u64(object, NFTNL_OBJ_CTR_PKTS));
+	return true;
+}
+
 static int on_counter(const struct nlmsghdr *message, void *arg)
 {
-	const struct reading *r = arg;
 	struct nftnl_obj *object = nftnl_obj_alloc();
-	bool ok = object && nftnl_obj_nlmsg_parse(message, object) == 0;
+	bool ok =
+		object && nftnl_obj_nlmsg_parse(message, object) == 0 && take_counter(arg, object);
 
-	if (ok && strcmp(nftnl_obj_get_str(object, NFTNL_OBJ_TABLE), r->table) == 0)
-		r->each_counter(r->arg, nftnl_obj_get_str(object, NFTNL_OBJ_NAME),
-			nftnl_obj_get_u64(object, NFTNL_OBJ_CTR_PKTS));
 	if (object)
 		nftnl_obj_free(object);
 	return ok ? MNL_CB_OK : MNL_CB_ERROR;

@@ -101,6 +101,17 @@ static void put_element(struct elements *e, uint32_t mark, const struct addr *at
 	mnl_attr_nest_end(e->message, element);
 }
 
+static void put_catch_all(struct elements *e)
+{
+	struct nlattr *element;
+
+	if (!begin_message(e))
+		return;
+	element = mnl_attr_nest_start(e->message, NFTA_LIST_ELEM);
+	mnl_attr_put_u32(e->message, NFTA_SET_ELEM_FLAGS, htonl(ELEMENT_CATCH_ALL));
+	mnl_attr_nest_end(e->message, element);
+}
+
 /* The key behind the range; false when the range reaches to the last key of all. */
 static bool end_of(const struct plan_set *set, const struct plan_range *range, struct addr *end)
 {
@@ -182,6 +193,8 @@ static void put(struct batch *batch, const char *table, const struct plan_set *s
 {
 	struct elements e = {.batch = batch, .table = table, .set = set, .type = type};
 
+	if (now && now->catch_all && type == NFT_MSG_DELSETELEM)
+		put_catch_all(&e);
 	each_difference(set, now, on_difference, &e);
 	end_message(&e);
 }

@@ -11,12 +11,7 @@
 
 #include "acl/cidrs.h"
 
-static const struct cidr everything[] = {
-	{{{[10] = 0xff, [11] = 0xff}}, 96}, /* 0.0.0.0/0 */
-	{{{0}}, 0},                         /* ::/0 */
-};
-
-static const struct cidr_list all = {(struct cidr *)everything, COUNT_OF(everything)};
+static const struct cidr_list all = {(struct cidr *)cidr_everything, COUNT_OF(cidr_everything)};
 
 static const struct cidr_list *named_by(const struct section *section)
 {

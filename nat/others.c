@@ -78,7 +78,8 @@ static void take_chain(struct chains *c, const struct nftnl_chain *chain)
 	uint32_t family = nftnl_chain_get_u32(chain, NFTNL_CHAIN_FAMILY);
 	int32_t priority = nftnl_chain_get_s32(chain, NFTNL_CHAIN_PRIO);
 
-	if (!type || strcmp(type, "nat") != 0 || is_ours(c->plan, family, table) || c->found ||
+	if (!type || !table || strcmp(type, "nat") != 0 || is_ours(c->plan, family, table) ||
+		c->found ||
 		nftnl_chain_get_u32(chain, NFTNL_CHAIN_HOOKNUM) != NF_INET_POST_ROUTING ||
 		priority > c->priority)
 		return;
@@ -192,6 +193,7 @@ static int on_rule(const struct nlmsghdr *message, void *arg)
 {
 	struct rules *r = arg;
 	struct nftnl_rule *rule;
+	const char *table;
 
 	if (r->n_rules++ == OTHERS_MOST_RULES) {
 		errno = E2BIG;
@@ -201,9 +203,11 @@ static int on_rule(const struct nlmsghdr *message, void *arg)
 	if (!rule)
 		return MNL_CB_ERROR;
 	r->rule = rule;
-	if (nftnl_rule_nlmsg_parse(message, rule) == 0 &&
-		!is_ours(r->plan, nftnl_rule_get_u32(rule, NFTNL_RULE_FAMILY),
-			nftnl_rule_get_str(rule, NFTNL_RULE_TABLE)))
+	table = nftnl_rule_nlmsg_parse(message, rule) == 0
+			? nftnl_rule_get_str(rule, NFTNL_RULE_TABLE)
+			: NULL;
+	if (table && nftnl_rule_get_str(rule, NFTNL_RULE_CHAIN) &&
+		!is_ours(r->plan, nftnl_rule_get_u32(rule, NFTNL_RULE_FAMILY), table))
 		marks_each(rule, on_write, r);
 	nftnl_rule_free(rule);
 	return MNL_CB_OK;

@@ -26,7 +26,6 @@
 
 #define METRIC6_THROW 1
 #define METRIC6_UNREACHABLE 2
-#define METRIC_WAY 100
 #define METRIC_NO_WAY 4000000
 
 /* The routes that are asked for: sorted, and none that changes nothing. */
@@ -108,7 +107,7 @@ static void add_way(struct wanted *wanted, const struct routing *routing, const 
 		.type = RTN_UNICAST,
 		.table = routing->table,
 		.protocol = RTNETLINK_PROTOCOL,
-		.metric = METRIC_WAY,
+		.metric = ROUTING_METRIC_WAY,
 		.device = if_nametoindex(way->device),
 		.via = way->via,
 	};
@@ -422,6 +421,46 @@ int routing_remove(const struct routing *routing, struct error *e)
 		.table = routing->table, .priority = routing->priority, .mark = routing->mark};
 
 	return routing_apply(&nothing, e);
+}
+
+/* Rules first.  The number of changes, 0 when there is nothing that is stale, or -errno. */
+static int remove_stale_once(
+	uint32_t table, uint32_t priority, uint32_t n, size_t *done, struct error *e)
+{
+	struct mnl_socket *socket;
+	struct routing_state state = {0};
+	struct requests requests = {0};
+	int result = netlink_open(NETLINK_ROUTE, &socket, e);
+
+	if (result)
+		return result;
+	result = routing_state_load_stale(&state, socket, table, priority, n, e);
+	if (!result) {
+		requests_init(&requests, socket, describe, e);
+		delete_rules(&state, &requests);
+		differ_routes(state.routes, state.n_routes, NULL, 0, &requests, RTM_DELROUTE);
+		result = requests_flush(&requests);
+		*done += requests.done;
+		if (!result)
+			result = (int)(state.n_rules + state.n_routes);
+	}
+	requests_fini(&requests);
+	routing_state_fini(&state);
+	mnl_socket_close(socket);
+	return result;
+}
+
+int routing_remove_stale(uint32_t table, uint32_t priority, uint32_t n, struct error *e)
+{
+	size_t done = 0;
+	int result = 0;
+
+	for (int i = 0; i < RTNETLINK_ATTEMPTS; i++) {
+		result = remove_stale_once(table, priority, n, &done, e);
+		if (result == 0 || (result < 0 && !is_worth_repeating(result)))
+			break;
+	}
+	return result < 0 ? result : (int)done;
 }
 
 static void print_route(const struct routing_route *route, FILE *out)

@@ -60,6 +60,13 @@ int routing_matches(const struct routing *routing, struct error *e) WARN_UNUSED;
  * tells a way from a guard.  The number of changes or -errno. */
 int routing_remove(const struct routing *routing, struct error *e) WARN_UNUSED;
 
+/* Takes away the guard and the ways of other tables and priorities, which a configuration before
+ * has left: whatever has our protocol and the form above, but for tables from `table` on and rules
+ * from `priority` down, `n` of each.  (Two egrets in one network namespace there are not:
+ * others_check_chains().)  The number of changes or -errno. */
+int routing_remove_stale(
+	uint32_t table, uint32_t priority, uint32_t n, struct error *e) WARN_UNUSED;
+
 /* 0, or -EADDRINUSE with the text saying who else is there: routes of others in the table, rules
  * of others with the priority or to the table, or rules that look at bits of the mark mask.  (A
  * rule for a whole mark, as WireGuard has one, is none as long as it wants none of our bits.)

@@ -52,11 +52,6 @@ int routing_monitor_open(struct error *e)
 	return fd;
 }
 
-static bool is_in(uint32_t number, uint32_t first, uint32_t n)
-{
-	return number >= first && number - first < n;
-}
-
 static unsigned see(const struct nlmsghdr *message, uint32_t table, uint32_t priority, uint32_t n)
 {
 	struct routing_route route;
@@ -70,10 +65,10 @@ static unsigned see(const struct nlmsghdr *message, uint32_t table, uint32_t pri
 	case RTM_DELLINK:
 		return LINKS_CHANGED;
 	}
-	if (routing_read_route(message, &route) && is_in(route.table, table, n))
+	if (routing_read_route(message, &route) && routing_is_in(route.table, table, n))
 		return ROUTING_CHANGED;
 	if (routing_read_rule(message, &rule) &&
-		(is_in(priority, rule.priority, n) || is_in(rule.table, table, n)))
+		(routing_is_in(priority, rule.priority, n) || routing_is_in(rule.table, table, n)))
 		return ROUTING_CHANGED;
 	return 0;
 }

@@ -280,10 +280,41 @@ static bool reserve(void **at, size_t n, size_t *room, size_t size)
 	return true;
 }
 
+bool routing_is_in(uint32_t number, uint32_t first, uint32_t n)
+{
+	return number >= first && number - first < n;
+}
+
 struct loading {
 	struct routing_state *state;
-	const struct routing *routing;
+	const struct routing *routing; /* NULL: what is stale */
+	uint32_t table, priority, n;   /* then: what is not */
 };
+
+/* A guard's rule, the one in front of it, or a way's. */
+static bool has_our_form(const struct routing_rule *rule)
+{
+	if (rule->inverted || rule->narrowed || rule->has_to || rule->tos || rule->output[0] ||
+		rule->action != FR_ACT_TO_TBL)
+		return false;
+	if (rule->input[0])
+		return strcmp(rule->input, "lo") == 0 && rule->has_from &&
+		       rule->table == RT_TABLE_MAIN && !rule->mask;
+	return rule->table > RT_TABLE_LOCAL && rule->mask && rule->has_from == !rule->mark;
+}
+
+static bool is_stale_rule(const struct loading *loading, const struct routing_rule *rule)
+{
+	return has_our_form(rule) && !routing_is_in(loading->priority, rule->priority, loading->n);
+}
+
+static bool is_stale_route(const struct loading *loading, const struct routing_route *route)
+{
+	return route->table > RT_TABLE_LOCAL &&
+	       !routing_is_in(route->table, loading->table, loading->n) &&
+	       (route->type == RTN_THROW || route->type == RTN_UNREACHABLE ||
+		       (route->type == RTN_UNICAST && route->metric == ROUTING_METRIC_WAY));
+}
 
 static int out_of_memory(void)
 {
@@ -297,8 +328,9 @@ static int on_route(const struct nlmsghdr *message, void *arg)
 	struct routing_state *state = loading->state;
 	struct routing_route route;
 
-	if (!routing_read_route(message, &route) || route.table != loading->routing->table ||
-		route.protocol != RTNETLINK_PROTOCOL)
+	if (!routing_read_route(message, &route) || route.protocol != RTNETLINK_PROTOCOL ||
+		!(loading->routing ? route.table == loading->routing->table
+				   : is_stale_route(loading, &route)))
 		return MNL_CB_OK;
 	if (!reserve((void **)&state->routes, state->n_routes, &state->routes_room, sizeof(route)))
 		return out_of_memory();
@@ -320,7 +352,8 @@ static int on_rule(const struct nlmsghdr *message, void *arg)
 	struct routing_rule rule;
 
 	if (!routing_read_rule(message, &rule) || rule.protocol != RTNETLINK_PROTOCOL ||
-		!is_about(loading->routing, &rule))
+		!(loading->routing ? is_about(loading->routing, &rule)
+				   : is_stale_rule(loading, &rule)))
 		return MNL_CB_OK;
 	if (!reserve((void **)&state->rules, state->n_rules, &state->rules_room, sizeof(rule)))
 		return out_of_memory();
@@ -346,19 +379,34 @@ static void sort_routes(struct routing_state *state)
 	state->n_routes = kept;
 }
 
+/* `table`: 0: all. */
+static int load(struct loading *loading, struct mnl_socket *socket, uint32_t table, struct error *e)
+{
+	int error;
+
+	*loading->state = (struct routing_state){0};
+	error = routing_ask_rules(socket, on_rule, loading);
+	if (!error)
+		error = routing_ask_routes(socket, table, RTNETLINK_PROTOCOL, on_route, loading);
+	return error ? error_set(e, error, "reading rules and routes: %s", strerror(-error)) : 0;
+}
+
 int routing_state_load(struct routing_state *state, struct mnl_socket *socket,
 	const struct routing *routing, struct error *e)
 {
-	struct loading loading = {state, routing};
-	int error;
+	struct loading loading = {.state = state, .routing = routing};
+	int error = load(&loading, socket, routing->table, e);
 
-	*state = (struct routing_state){0};
-	error = routing_ask_rules(socket, on_rule, &loading);
-	if (!error)
-		error = routing_ask_routes(
-			socket, routing->table, RTNETLINK_PROTOCOL, on_route, &loading);
 	sort_routes(state);
-	return error ? error_set(e, error, "reading rules and routes: %s", strerror(-error)) : 0;
+	return error;
+}
+
+int routing_state_load_stale(struct routing_state *state, struct mnl_socket *socket, uint32_t table,
+	uint32_t priority, uint32_t n, struct error *e)
+{
+	struct loading loading = {.state = state, .table = table, .priority = priority, .n = n};
+
+	return load(&loading, socket, 0, e);
 }
 
 void routing_state_fini(struct routing_state *state)

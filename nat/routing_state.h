@@ -39,6 +39,11 @@ const char *routing_print_rule(const struct routing_rule *rule, char out[ROUTING
 /* In the order of networks; then by what else the kernel tells routes apart. */
 int routing_compare_routes(const void *left, const void *right);
 
+#define ROUTING_METRIC_WAY 100
+
+/* `n` numbers from `first` on. */
+bool routing_is_in(uint32_t number, uint32_t first, uint32_t n);
+
 /* What is ours in the table or of the priority. */
 struct routing_state {
 	struct routing_route *routes; /* sorted, no two alike */
@@ -50,6 +55,10 @@ struct routing_state {
 /* 0, -EINTR when the dump was torn, -errno with `e` set.  routing_state_fini() in every case. */
 int routing_state_load(struct routing_state *state, struct mnl_socket *socket,
 	const struct routing *routing, struct error *e) WARN_UNUSED;
+/* What looks as if it were ours but for these numbers (routing_remove_stale()); the routes are not
+ * sorted. */
+int routing_state_load_stale(struct routing_state *state, struct mnl_socket *socket, uint32_t table,
+	uint32_t priority, uint32_t n, struct error *e) WARN_UNUSED;
 void routing_state_fini(struct routing_state *state);
 
 /* Every route of the table, and of one protocol unless that is 0; every rule.  As netlink_ask(),

@@ -1,7 +1,7 @@
 /*
  * state.c - what the kernel's table is.
  *
- * Six dumps: table, counters, chains, rules, sets, and the elements of each set.  An interval set
+ * Dumps of flowtables, objects, chains, rules, sets, and the elements of each set.  An interval set
  * is dumped as single elements, a start and behind the last key an end; they are paired to ranges
  * here.  The end at key 0 that nft puts in front has no start and means nothing.
  */
@@ -10,7 +10,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <libnftnl/chain.h>
-#include <libnftnl/object.h>
 #include <libnftnl/rule.h>
 #include <libnftnl/set.h>
 #include <libnftnl/table.h>
@@ -35,12 +34,16 @@ struct element {
 	uint32_t number;
 };
 
+/* Of a chain: NFT_CHAIN_BINDING (Linux 5.9). */
+#define CHAIN_BOUND 0x4u
+
 struct load {
 	struct state *state;
 	struct mnl_socket *socket;
 	const char *table;
 	struct element *elements; /* of the set at hand */
 	size_t n_elements, elements_room;
+	bool catch_all;                  /* is among them */
 	const struct plan_key_info *key; /* of it */
 };
 
@@ -87,14 +90,32 @@ static void *append(void **array, size_t *n, size_t *room, size_t size)
 	return memset((char *)*array + (*n)++ * size, 0, size);
 }
 
-static int on_generation(const struct nlmsghdr *message, void *arg)
+/* The attribute of `type` of a message, or NULL. */
+static const struct nlattr *attribute(const struct nlmsghdr *message, uint16_t type)
 {
-	struct load *load = arg;
 	const struct nlattr *attr;
 
 	mnl_attr_for_each (attr, message, sizeof(struct nfgenmsg))
-		if (mnl_attr_get_type(attr) == NFTA_GEN_ID)
-			load->state->generation = ntohl(mnl_attr_get_u32(attr));
+		if (mnl_attr_get_type(attr) == type)
+			return attr;
+	return NULL;
+}
+
+static const char *string_of(const struct nlattr *attr)
+{
+	return attr ? mnl_attr_get_str(attr) : "";
+}
+
+static uint32_t number_of(const struct nlattr *attr)
+{
+	return attr ? ntohl(mnl_attr_get_u32(attr)) : 0;
+}
+
+static int on_generation(const struct nlmsghdr *message, void *arg)
+{
+	struct load *load = arg;
+
+	load->state->generation = number_of(attribute(message, NFTA_GEN_ID));
 	return MNL_CB_OK;
 }
 
@@ -112,52 +133,87 @@ static int on_table(const struct nlmsghdr *message, void *arg)
 {
 	struct load *load = arg;
 	struct nftnl_table *table = nftnl_table_alloc();
+	bool ok = table && nftnl_table_nlmsg_parse(message, table) == 0;
 
-	if (!table || nftnl_table_nlmsg_parse(message, table)) {
-		nftnl_table_free(table);
-		return MNL_CB_ERROR;
+	if (ok) {
+		load->state->exists = true;
+		load->state->flags = nftnl_table_get_u32(table, NFTNL_TABLE_FLAGS);
+		load->state->own = has_comment(table);
+		if (nftnl_table_is_set(table, NFTNL_TABLE_OWNER))
+			load->state->owner = nftnl_table_get_u32(table, NFTNL_TABLE_OWNER);
 	}
-	load->state->exists = true;
-	load->state->flags = nftnl_table_get_u32(table, NFTNL_TABLE_FLAGS);
-	load->state->own = has_comment(table);
-	if (nftnl_table_is_set(table, NFTNL_TABLE_OWNER))
-		load->state->owner = nftnl_table_get_u32(table, NFTNL_TABLE_OWNER);
-	nftnl_table_free(table);
-	return MNL_CB_OK;
+	if (table)
+		nftnl_table_free(table);
+	return ok ? MNL_CB_OK : MNL_CB_ERROR;
 }
 
-static int on_counter(const struct nlmsghdr *message, void *arg)
+static bool take_name(char ***names, size_t *n, size_t *room, const char *name)
+{
+	char **place = append((void **)names, n, room, sizeof(*place));
+
+	return place && (*place = strdup(name));
+}
+
+static bool take_counter(struct state *s, const char *name)
+{
+	return take_name(&s->counters, &s->n_counters, &s->counters_room, name);
+}
+
+static bool take_object(struct state *s, const char *name, uint32_t type)
+{
+	struct state_object *object =
+		append((void **)&s->objects, &s->n_objects, &s->objects_room, sizeof(*object));
+
+	if (!object)
+		return false;
+	object->type = type;
+	return (object->name = strdup(name));
+}
+
+static int on_object(const struct nlmsghdr *message, void *arg)
+{
+	struct load *load = arg;
+	const char *name = string_of(attribute(message, NFTA_OBJ_NAME));
+	uint32_t type = number_of(attribute(message, NFTA_OBJ_TYPE));
+	bool ok;
+
+	if (strcmp(string_of(attribute(message, NFTA_OBJ_TABLE)), load->table) != 0)
+		return MNL_CB_OK;
+	ok = type == NFT_OBJECT_COUNTER ? take_counter(load->state, name)
+					: take_object(load->state, name, type);
+	return ok ? MNL_CB_OK : MNL_CB_ERROR;
+}
+
+static int on_flowtable(const struct nlmsghdr *message, void *arg)
 {
 	struct load *load = arg;
 	struct state *s = load->state;
-	struct nftnl_obj *object = nftnl_obj_alloc();
-	char **name = NULL;
-	bool ok = object && nftnl_obj_nlmsg_parse(message, object) == 0;
 
-	if (ok && strcmp(nftnl_obj_get_str(object, NFTNL_OBJ_TABLE), load->table) == 0) {
-		name = append(
-			(void **)&s->counters, &s->n_counters, &s->counters_room, sizeof(*name));
-		if (name)
-			*name = strdup(nftnl_obj_get_str(object, NFTNL_OBJ_NAME));
-		ok = name && *name;
-	}
-	if (object)
-		nftnl_obj_free(object);
-	return ok ? MNL_CB_OK : MNL_CB_ERROR;
+	if (strcmp(string_of(attribute(message, NFTA_FLOWTABLE_TABLE)), load->table) != 0)
+		return MNL_CB_OK;
+	return take_name(&s->flowtables, &s->n_flowtables, &s->flowtables_room,
+		       string_of(attribute(message, NFTA_FLOWTABLE_NAME)))
+		       ? MNL_CB_OK
+		       : MNL_CB_ERROR;
 }
 
 static bool take_chain(struct load *load, const struct nftnl_chain *chain)
 {
 	struct state *s = load->state;
+	const char *table = nftnl_chain_get_str(chain, NFTNL_CHAIN_TABLE);
+	const char *name = nftnl_chain_get_str(chain, NFTNL_CHAIN_NAME);
 	const char *type = nftnl_chain_get_str(chain, NFTNL_CHAIN_TYPE);
 	struct state_chain *c;
 
-	if (strcmp(nftnl_chain_get_str(chain, NFTNL_CHAIN_TABLE), load->table) != 0)
+	if (!table || !name)
+		return false;
+	if (strcmp(table, load->table) != 0)
 		return true;
 	c = append((void **)&s->chains, &s->n_chains, &s->chains_room, sizeof(*c));
 	if (!c)
 		return false;
-	c->name = strdup(nftnl_chain_get_str(chain, NFTNL_CHAIN_NAME));
+	c->name = strdup(name);
+	c->bound = nftnl_chain_get_u32(chain, NFTNL_CHAIN_FLAGS) & CHAIN_BOUND;
 	if (type) {
 		c->type = strdup(type);
 		c->hook = nftnl_chain_get_u32(chain, NFTNL_CHAIN_HOOKNUM);
@@ -179,12 +235,16 @@ static int on_chain(const struct nlmsghdr *message, void *arg)
 
 static bool take_rule(struct load *load, const struct nftnl_rule *rule)
 {
-	struct state_chain *c = (struct state_chain *)state_chain(
-		load->state, nftnl_rule_get_str(rule, NFTNL_RULE_CHAIN));
+	const char *table = nftnl_rule_get_str(rule, NFTNL_RULE_TABLE);
+	const char *name = nftnl_rule_get_str(rule, NFTNL_RULE_CHAIN);
+	struct state_chain *c;
 	char **text;
 
-	if (strcmp(nftnl_rule_get_str(rule, NFTNL_RULE_TABLE), load->table) != 0)
+	if (!table || !name)
+		return false;
+	if (strcmp(table, load->table) != 0)
 		return true;
+	c = (struct state_chain *)state_chain(load->state, name);
 	if (!c) {
 		errno = EINTR;
 		return false;
@@ -208,16 +268,19 @@ static int on_rule(const struct nlmsghdr *message, void *arg)
 static bool take_set(struct load *load, const struct nftnl_set *set)
 {
 	struct state *s = load->state;
+	const char *table = nftnl_set_get_str(set, NFTNL_SET_TABLE);
+	const char *name = nftnl_set_get_str(set, NFTNL_SET_NAME);
 	uint32_t flags = nftnl_set_get_u32(set, NFTNL_SET_FLAGS);
 	struct state_set *out;
 
-	if (flags & NFT_SET_ANONYMOUS ||
-		strcmp(nftnl_set_get_str(set, NFTNL_SET_TABLE), load->table) != 0)
+	if (!table || !name)
+		return false;
+	if (flags & NFT_SET_ANONYMOUS || strcmp(table, load->table) != 0)
 		return true;
 	out = append((void **)&s->sets, &s->n_sets, &s->sets_room, sizeof(*out));
 	if (!out)
 		return false;
-	out->name = strdup(nftnl_set_get_str(set, NFTNL_SET_NAME));
+	out->name = strdup(name);
 	out->flags = flags;
 	out->key_type = nftnl_set_get_u32(set, NFTNL_SET_KEY_TYPE);
 	out->data_type = nftnl_set_get_u32(set, NFTNL_SET_DATA_TYPE);
@@ -290,15 +353,19 @@ static void take_key(const struct load *load, const uint8_t *bytes, struct eleme
 static bool take_element(struct load *load, const struct nlattr *nest)
 {
 	const struct nlattr *key = inside(inside(nest, NFTA_SET_ELEM_KEY), NFTA_DATA_VALUE);
-	const struct nlattr *flags = inside(nest, NFTA_SET_ELEM_FLAGS);
-	struct element *e = append(
-		(void **)&load->elements, &load->n_elements, &load->elements_room, sizeof(*e));
+	uint32_t flags = number_of(inside(nest, NFTA_SET_ELEM_FLAGS));
+	struct element *e;
 
+	if (flags & ELEMENT_CATCH_ALL) {
+		load->catch_all = true;
+		return true;
+	}
+	e = append((void **)&load->elements, &load->n_elements, &load->elements_room, sizeof(*e));
 	if (!e)
 		return false;
 	if (key && mnl_attr_get_payload_len(key) == load->key->mark + load->key->size)
 		take_key(load, mnl_attr_get_payload(key), e);
-	e->end = flags && ntohl(mnl_attr_get_u32(flags)) & NFT_SET_ELEM_INTERVAL_END;
+	e->end = flags & NFT_SET_ELEM_INTERVAL_END;
 	take_data(load, inside(nest, NFTA_SET_ELEM_DATA), e);
 	return true;
 }
@@ -349,6 +416,7 @@ static bool pair_elements(struct load *load, struct state_set *set)
 	const struct element *at = load->elements, *behind = at + load->n_elements;
 	bool interval = set->flags & NFT_SET_INTERVAL;
 
+	set->catch_all = load->catch_all;
 	set->ranges = calloc(load->n_elements + 1, sizeof(*set->ranges));
 	if (!set->ranges)
 		return false;
@@ -415,6 +483,7 @@ static void forget_sets(struct load *load)
 static void forget_elements(struct load *load)
 {
 	load->n_elements = 0;
+	load->catch_all = false;
 }
 
 /* A dump is torn when anybody changes any table meanwhile: what came is forgotten and asked for
@@ -454,10 +523,22 @@ static int load_elements(struct load *load, struct state_set *set)
 	return pair_elements(load, set) ? 0 : -ENOMEM;
 }
 
-static void forget_counters(struct load *load)
+static void forget_objects(struct load *load)
 {
-	while (load->state->n_counters > 0)
-		free(load->state->counters[--load->state->n_counters]);
+	struct state *s = load->state;
+
+	while (s->n_counters > 0)
+		free(s->counters[--s->n_counters]);
+	while (s->n_objects > 0)
+		free(s->objects[--s->n_objects].name);
+}
+
+static void forget_flowtables(struct load *load)
+{
+	struct state *s = load->state;
+
+	while (s->n_flowtables > 0)
+		free(s->flowtables[--s->n_flowtables]);
 }
 
 static int load_table(struct load *load)
@@ -470,7 +551,10 @@ static int load_table(struct load *load)
 	error = ask(load, NFT_MSG_GETTABLE, 0, NULL, on_table);
 	if (error)
 		return error == -ENOENT ? 0 : error;
-	error = dump(load, NFT_MSG_GETOBJ, NULL, on_counter, forget_counters);
+	error = dump(load, NFT_MSG_GETFLOWTABLE, NULL, on_flowtable, forget_flowtables);
+	if (error)
+		return error;
+	error = dump(load, NFT_MSG_GETOBJ, NULL, on_object, forget_objects);
 	if (error)
 		return error;
 	if (s->n_counters > 0)
@@ -484,6 +568,8 @@ static int load_table(struct load *load)
 	if (error)
 		return error;
 	error = dump(load, NFT_MSG_GETSET, NULL, on_set, forget_sets);
+	if (error)
+		return error == -ENOENT ? -EINTR : error;
 	if (s->n_sets > 0)
 		qsort(s->sets, s->n_sets, sizeof(*s->sets), by_name);
 	for (size_t i = 0; !error && i < s->n_sets; i++)
@@ -547,11 +633,7 @@ static bool copy_chain(struct state_chain *to, const struct plan_chain *from)
 	if (!to->name || (from->hook != PLAN_NO_HOOK && !to->type))
 		return false;
 	for (size_t i = 0; i < from->n_rules; i++) {
-		char **text = append((void **)&to->rules, &to->n_rules, &to->room, sizeof(*text));
-
-		if (text)
-			*text = strdup(from->rules[i].text);
-		if (!text || !*text)
+		if (!take_name(&to->rules, &to->n_rules, &to->room, from->rules[i].text))
 			return false;
 	}
 	return true;
@@ -572,15 +654,9 @@ static bool copy_chains(struct state *state, const struct plan *plan)
 bool state_of_plan(struct state *state, const struct plan *plan)
 {
 	*state = (struct state){.exists = true, .own = true, .planned = true};
-	for (size_t i = 0; i < plan->n_counters; i++) {
-		char **name = append((void **)&state->counters, &state->n_counters,
-			&state->counters_room, sizeof(*name));
-
-		if (name)
-			*name = strdup(plan->counters[i]->name);
-		if (!name || !*name)
+	for (size_t i = 0; i < plan->n_counters; i++)
+		if (!take_counter(state, plan->counters[i]->name))
 			return false;
-	}
 	return copy_sets(state, plan) && copy_chains(state, plan);
 }
 
@@ -590,9 +666,12 @@ void state_fini(struct state *state)
 
 	forget_chains(&load);
 	forget_sets(&load);
-	forget_counters(&load);
+	forget_objects(&load);
+	forget_flowtables(&load);
 	free(state->sets);
 	free(state->chains);
 	free(state->counters);
+	free(state->objects);
+	free(state->flowtables);
 	*state = (struct state){0};
 }

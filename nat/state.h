@@ -12,6 +12,8 @@
 #define TABLE_PERSIST 0x4u /* NFT_TABLE_F_PERSIST, which older headers do not know */
 #define TABLE_LOCKED (TABLE_OWNER | TABLE_PERSIST)
 
+#define ELEMENT_CATCH_ALL 0x2u /* NFT_SET_ELEM_CATCHALL (Linux 5.13) */
+
 struct state_set {
 	char *name;
 	uint32_t key_type, flags, data_type;
@@ -19,15 +21,23 @@ struct state_set {
 	 * set. */
 	struct plan_range *ranges;
 	size_t n_ranges;
+	bool catch_all; /* has an element without a key, which no plan has */
 };
 
 struct state_chain {
 	char *name;
 	char *type; /* NULL: not a base chain */
+	bool bound; /* has no name of its own, and goes with the rule that jumps to it */
 	uint32_t hook, policy;
 	int32_t priority;
 	char **rules; /* rule_describe(), or the plan's texts */
 	size_t n_rules, room;
+};
+
+/* Other than a counter, which no plan has: NFT_OBJECT_QUOTA and so on. */
+struct state_object {
+	char *name;
+	uint32_t type;
 };
 
 struct state {
@@ -43,6 +53,10 @@ struct state {
 	size_t n_chains, chains_room;
 	char **counters; /* names, sorted */
 	size_t n_counters, counters_room;
+	struct state_object *objects;
+	size_t n_objects, objects_room;
+	char **flowtables; /* names; no plan has any */
+	size_t n_flowtables, flowtables_room;
 };
 
 /* Reads the table.  0, -EINTR when it changed meanwhile (read it again), -errno with `e` set.

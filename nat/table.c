@@ -104,14 +104,15 @@ static void pause_before(unsigned attempt)
 }
 
 static int load(struct state *state, struct mnl_socket *socket, const struct plan *plan,
-	const struct plan *known, struct error *e)
+	const struct table_known *known, struct error *e)
 {
 	if (!known)
 		return state_load(state, socket, plan->table, e);
-	if (!state_of_plan(state, known))
+	if (!state_of_plan(state, known->plan))
 		return error_set(e, -ENOMEM, "table %s: out of memory", plan->table);
 	state->flags = lock_flags();
-	return state_generation(state, socket, e);
+	state->generation = known->generation;
+	return state->generation ? 0 : state_generation(state, socket, e);
 }
 
 /* One transaction, unless there is nothing to change. */
@@ -133,7 +134,7 @@ static int apply_phase(const struct plan *plan, const struct state *state, enum 
 	return error;
 }
 
-static int apply_once(const struct plan *plan, const struct plan *known,
+static int apply_once(const struct plan *plan, const struct table_known *known,
 	const struct table_between *between, bool bound, struct error *e)
 {
 	struct mnl_socket *socket;
@@ -156,10 +157,10 @@ static int apply_once(const struct plan *plan, const struct plan *known,
 	return error;
 }
 
-int table_apply(const struct plan *plan, const struct plan *known,
+int table_apply(const struct plan *plan, const struct table_known *known,
 	const struct table_between *between, struct error *e)
 {
-	int error = known ? apply_once(plan, known, between, true, e) : -ERESTART;
+	int error = known && known->plan ? apply_once(plan, known, between, true, e) : -ERESTART;
 
 	for (unsigned attempt = 0; error && attempt < ATTEMPTS; attempt++) {
 		error = apply_once(plan, NULL, between, attempt + 1 < ATTEMPTS, e);
@@ -222,7 +223,10 @@ int table_check_free(const char *table, struct error *e)
 			break;
 		pause_before(attempt);
 	}
-	if (!error && state.exists && !state.own && state.n_chains + state.n_sets > 0)
+	if (!error && state.exists && !state.own &&
+		state.n_chains + state.n_sets + state.n_counters + state.n_objects +
+				state.n_flowtables >
+			0)
 		error = error_set(e, -EEXIST,
 			"[nat] table = %s: there is a table inet %s that egret did not make: want "
 			"a name of its own",
@@ -323,19 +327,25 @@ static void see(struct watch *w, const struct nlmsghdr *message)
 			w->touched = true;
 }
 
+/* 0: it could not be read. */
+static uint32_t generation_now(void)
+{
+	struct mnl_socket *socket;
+	struct state state = {0};
+
+	if (netlink_open(NETLINK_NETFILTER, &socket, NULL))
+		return 0;
+	if (state_generation(&state, socket, NULL))
+		state.generation = 0;
+	mnl_socket_close(socket);
+	return state.generation;
+}
+
 /* A large transaction of our own overflows the socket.  When the kernel's generation is still the
  * one that it made, nobody else has changed anything: it was bound to the one before. */
 static bool is_nobody_behind_us(void)
 {
-	struct mnl_socket *socket;
-	struct state state = {0};
-	int error = netlink_open(NETLINK_NETFILTER, &socket, NULL);
-
-	if (error)
-		return false;
-	error = state_generation(&state, socket, NULL);
-	mnl_socket_close(socket);
-	return !error && last_generation && state.generation == last_generation;
+	return last_generation && generation_now() == last_generation;
 }
 
 bool table_monitor_drain(int fd, const char *table)
@@ -371,12 +381,15 @@ static void set_membership(int fd, int option)
 	setsockopt(fd, SOL_NETLINK, option, &group, sizeof(group));
 }
 
-void table_monitor_pause(int fd)
+/* What others change between the first line and the second is told, what they change later makes
+ * another generation. */
+bool table_monitor_pause(int fd, const char *table, uint32_t *generation)
 {
+	*generation = generation_now();
 	set_membership(fd, NETLINK_DROP_MEMBERSHIP);
+	return table_monitor_drain(fd, table) || !*generation;
 }
 
-/* What was queued before the pause has been drained then. */
 bool table_monitor_resume(int fd, const char *table)
 {
 	set_membership(fd, NETLINK_ADD_MEMBERSHIP);

@@ -18,10 +18,17 @@ struct table_between {
 	void *arg;
 };
 
-/* Brings the kernel to `plan`; established flows that it allows go on.  `known`: the plan that the
- * kernel is known to be at, so that it is not read; NULL reads it.  0, or -errno with the kernel's
- * refusal and the rule's name: then a table_apply() of the plan before removes what was begun. */
-int table_apply(const struct plan *plan, const struct plan *known,
+/* The plan that the kernel was at in that generation (0: is at now), so that it need not be read.
+ */
+struct table_known {
+	const struct plan *plan; /* NULL: none is known */
+	uint32_t generation;
+};
+
+/* Brings the kernel to `plan`; established flows that it allows go on.  Reads the table when
+ * `known` is NULL or not true any more.  0, or -errno with the kernel's refusal and the rule's
+ * name: then a table_apply() of the plan before removes what was begun. */
+int table_apply(const struct plan *plan, const struct table_known *known,
 	const struct table_between *between, struct error *e) WARN_UNUSED;
 
 /* 1 when the kernel's table is exactly what `plan` asks for, 0 when not, -errno. */
@@ -41,7 +48,8 @@ int table_monitor_open(struct error *e) WARN_UNUSED;
 bool table_monitor_drain(int fd, const char *table);
 
 /* While somebody listens, the kernel writes a message for each element that changes.  Between
- * these two nobody does, so that a large change of our own costs a third less;
- * table_monitor_resume() answers true when somebody else may have changed `table` meanwhile. */
-void table_monitor_pause(int fd);
+ * these two nobody does, so that a large change of our own costs a third less.  Both answer true
+ * when somebody else may have changed `table` before; of what comes after table_monitor_pause(),
+ * table_apply() and table_monitor_resume() know by `generation`. */
+bool table_monitor_pause(int fd, const char *table, uint32_t *generation);
 bool table_monitor_resume(int fd, const char *table);

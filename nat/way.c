@@ -10,6 +10,7 @@
 
 #include "nat/routing_state.h"
 #include "nat/rtnetlink.h"
+#include "nat/wireguard.h"
 
 struct route {
 	bool found;
@@ -119,6 +120,10 @@ static int find(
 	if (error)
 		return error;
 	if (pods.found && !pods.has_via && !(direct.found && direct.device == pods.device)) {
+		if (wireguard_is_device(pods.device)) {
+			way->wireguard = take(way, &pods, pod);
+			return 0;
+		}
 		if (!if_indextoname(pods.device, way->tunnel))
 			way->tunnel[0] = '\0'; /* gone meanwhile */
 		return 0;
@@ -137,7 +142,9 @@ int way_find(struct way *way, const struct addr *pod, const struct addr *node, s
 	if (error)
 		return error;
 	error = find(way, socket, pod, node);
-	if (!error && way->device[0])
+	if (way->wireguard)
+		way->link = (struct cidr){way->via, 128};
+	else if (!error && way->device[0])
 		find_link(socket, &way->via, &way->link);
 	mnl_socket_close(socket);
 	return error ? error_set(e, error, "looking for the way to a gateway: %s", strerror(-error))

@@ -21,7 +21,7 @@ static int by_bytes(const void *a, const void *b)
 }
 
 /* All egress addresses, sorted, each once.  NULL without memory. */
-static struct addr *egress_addresses(const struct datapath_ask *ask, bool gateway, size_t *n)
+static struct addr *egress_addresses(const struct datapath_ask *ask, size_t *n)
 {
 	size_t room = ask->n_egress + 1, kept = 0;
 	struct addr *all;
@@ -32,7 +32,7 @@ static struct addr *egress_addresses(const struct datapath_ask *ask, bool gatewa
 	*n = 0;
 	if (!all)
 		return NULL;
-	for (size_t i = 0; gateway && i < ask->n_egress; i++)
+	for (size_t i = 0; i < ask->n_egress; i++)
 		all[(*n)++] = ask->egress[i];
 	for (size_t i = 0; i < policy_n_sections(ask->policy); i++) {
 		const struct section *s = policy_section(ask->policy, i);
@@ -48,11 +48,26 @@ static struct addr *egress_addresses(const struct datapath_ask *ask, bool gatewa
 	return all;
 }
 
-/* What egret is to add, on gateways: with egress-ip = auto the gateway's is the node's own. */
+/* Released, or one of several gateways has not heard the others out about it. */
+static bool is_held_back(const struct datapath_ask *ask, const struct addr *addr)
+{
+	return ask->released &&
+	       (released_has(ask->released, addr) ||
+		       (ask->config->gateways.n > 1 && released_waits(ask->released, addr)));
+}
+
+/* With egress-ip = auto the gateway's. */
+static bool is_the_nodes(const struct datapath_ask *ask, const struct addr *addr)
+{
+	for (size_t i = 0; i < ask->n_egress && ask->config->egress_ip.n == 0; i++)
+		if (addr_equal(&ask->egress[i], addr))
+			return true;
+	return false;
+}
+
 static int find_managed(struct datapath *d, const struct datapath_ask *ask, struct error *e)
 {
 	struct nat_facts facts;
-	size_t kept = 0;
 	int error;
 
 	if (!ask->config->manage_address || ask->running->role == ROLE_AGENT)
@@ -64,13 +79,19 @@ static int find_managed(struct datapath *d, const struct datapath_ask *ask, stru
 		return error_set(e, -ENODEV,
 			"manage-address = yes: there is no default route: want egress-interface");
 	memcpy(d->device, facts.device, sizeof(d->device));
-	d->managed = egress_addresses(ask, ask->config->egress_ip.n > 0, &d->n_managed);
-	if (!d->managed)
+	d->manageable = calloc(d->n_wanted + 1, sizeof(*d->manageable));
+	d->managed = calloc(d->n_wanted + 1, sizeof(*d->managed));
+	if (!d->manageable || !d->managed)
 		return error_set(e, -ENOMEM, "no memory for egress addresses");
-	for (size_t i = 0; i < d->n_managed; i++)
-		if (!ask->released || !released_has(ask->released, &d->managed[i]))
-			d->managed[kept++] = d->managed[i];
-	d->n_managed = kept;
+	for (size_t i = 0; i < d->n_wanted; i++) {
+		const struct addr *addr = &d->wanted[i];
+
+		if (is_the_nodes(ask, addr))
+			continue;
+		d->manageable[d->n_manageable++] = *addr;
+		if (!is_held_back(ask, addr))
+			d->managed[d->n_managed++] = *addr;
+	}
 	return 0;
 }
 
@@ -102,32 +123,13 @@ static void find_pod_devices(
 				memcpy(d->pod_devices[d->n_pod_devices++], name, sizeof(name));
 }
 
-static int find_addresses(struct datapath *d, const struct datapath_ask *ask, struct error *e)
+/* By name: while the list is edited, who knows of owners still has the one before. */
+static int gateway_named(const struct gateway_list *gateways, const char *name)
 {
-	struct address_list list = {0};
-	int error = address_list_load(&list, e);
-
-	d->wanted = egress_addresses(ask, true, &d->n_wanted);
-	d->addresses = calloc(d->n_wanted + 1, sizeof(*d->addresses));
-	d->absent = calloc(d->n_wanted + 1, sizeof(*d->absent));
-	if (!error && (!d->wanted || !d->addresses || !d->absent))
-		error = error_set(e, -ENOMEM, "no memory for egress addresses");
-	for (size_t i = 0; i < d->n_wanted && !error; i++) {
-		const struct addr *addr = &d->wanted[i];
-		bool managed = is_managed(d, addr);
-
-		if (managed || address_is_present(&list, addr))
-			d->addresses[d->n_addresses++] = (struct plan_address){
-				*addr, managed || address_is_dedicated(&list, addr)};
-		else
-			d->absent[d->n_absent++] = *addr;
-	}
-	if (!error) {
-		find_pod_devices(d, &ask->config->pod_cidr, &list);
-		error = ways_find(&d->ways, ask->config, ask->running, &list, e);
-	}
-	address_list_fini(&list);
-	return error;
+	for (size_t i = 0; name && i < gateways->n; i++)
+		if (strcmp(gateways->at[i].name, name) == 0)
+			return (int)i;
+	return -1;
 }
 
 static int find_owners(struct datapath *d, const struct datapath_ask *ask, struct error *e)
@@ -136,106 +138,101 @@ static int find_owners(struct datapath *d, const struct datapath_ask *ask, struc
 	if (!d->owners)
 		return error_set(e, -ENOMEM, "no memory for the owners of egress addresses");
 	for (size_t i = 0; i < d->n_wanted && ask->owner_of; i++) {
-		int gateway = ask->owner_of(ask->arg, &d->wanted[i]);
+		int gateway = gateway_named(
+			&ask->config->gateways, ask->owner_of(ask->arg, &d->wanted[i]));
 
-		if (gateway >= 0 && (size_t)gateway < d->ways.n_gateways)
+		if (gateway >= 0)
 			d->owners[d->n_owners++] =
 				(struct plan_owner){d->wanted[i], (unsigned)gateway};
 	}
 	return 0;
 }
 
+static int find_addresses(struct datapath *d, const struct datapath_ask *ask, struct error *e)
+{
+	struct address_list list = {0};
+	int error = address_list_load(&list, e);
+
+	d->addresses = calloc(d->n_wanted + 1, sizeof(*d->addresses));
+	d->absent = calloc(d->n_wanted + 1, sizeof(*d->absent));
+	if (!error && (!d->addresses || !d->absent))
+		error = error_set(e, -ENOMEM, "no memory for egress addresses");
+	for (size_t i = 0; i < d->n_wanted && !error; i++) {
+		const struct addr *addr = &d->wanted[i];
+		bool present = address_is_present(&list, addr);
+
+		/* What egretd adds is for egress alone; what was there may be the node's own. */
+		if (present || is_managed(d, addr))
+			d->addresses[d->n_addresses++] = (struct plan_address){
+				*addr, !present || address_is_dedicated(&list, addr)};
+		else
+			d->absent[d->n_absent++] = *addr;
+	}
+	if (!error) {
+		find_pod_devices(d, &ask->config->pod_cidr, &list);
+		error = find_owners(d, ask, e);
+	}
+	if (!error)
+		error = ways_find(
+			&d->ways, ask->config, ask->running, &list, d->owners, d->n_owners, e);
+	address_list_fini(&list);
+	return error;
+}
+
 static int find_facts(struct datapath *d, const struct datapath_ask *ask, struct error *e)
 {
-	int error = find_managed(d, ask, e);
+	int error;
 
-	if (!error)
-		error = find_addresses(d, ask, e);
-	return error ? error : find_owners(d, ask, e);
+	d->wanted = egress_addresses(ask, &d->n_wanted);
+	if (!d->wanted)
+		return error_set(e, -ENOMEM, "no memory for egress addresses");
+	error = find_managed(d, ask, e);
+	return error ? error : find_addresses(d, ask, e);
+}
+
+static void free_facts(struct datapath *d)
+{
+	free(d->wanted);
+	free(d->manageable);
+	free(d->managed);
+	free(d->addresses);
+	free(d->absent);
+	free(d->owners);
 }
 
 /* ---- learnt addresses ---- */
 
-static void on_learnt(void *arg, const struct section *section, const struct addr *addr)
+static void on_learnt(
+	void *arg, const struct section *section, const char *host, const struct addr *addr)
 {
 	struct datapath *d = arg;
 
-	d->learnt[d->n_learnt++] = (struct plan_learnt){section->index, *addr};
+	d->learnt[d->n_learnt] = (struct plan_learnt){section->index, *addr};
+	d->learnt_hosts[d->n_learnt++] = host;
+}
+
+static void count_learnt(
+	void *arg, const struct section *section, const char *host, const struct addr *addr)
+{
+	(void)section;
+	(void)host;
+	(void)addr;
+	++*(size_t *)arg;
 }
 
 static int list_learnt(struct datapath *d, const struct datapath_ask *ask, struct error *e)
 {
-	size_t room = ask->learnt ? learnt_count(ask->learnt) : 0;
+	size_t room = 0;
 
+	if (ask->learnt)
+		learnt_each(ask->learnt, d->policy, count_learnt, &room);
 	d->learnt = calloc(room + 1, sizeof(*d->learnt));
-	if (!d->learnt)
+	d->learnt_hosts = calloc(room + 1, sizeof(*d->learnt_hosts));
+	if (!d->learnt || !d->learnt_hosts)
 		return error_set(e, -ENOMEM, "no memory for addresses of names");
 	if (ask->learnt)
-		learnt_each(ask->learnt, ask->policy, on_learnt, d);
+		learnt_each(ask->learnt, d->policy, on_learnt, d);
 	return 0;
-}
-
-/* The section of that name, if the policy still follows its names; -1: not. */
-static int still_resolves(const struct policy *policy, const char *name)
-{
-	for (size_t i = 0; i < policy_n_sections(policy); i++) {
-		const struct section *s = policy_section(policy, i);
-
-		if (s->resolve && strcmp(s->name, name) == 0)
-			return (int)i;
-	}
-	return -1;
-}
-
-/* The addresses that are learnt now, sorted. */
-static struct addr *learnt_addresses(const struct datapath *d)
-{
-	struct addr *all = calloc(d->n_learnt + 1, sizeof(*all));
-
-	for (size_t i = 0; all && i < d->n_learnt; i++)
-		all[i] = d->learnt[i].addr;
-	if (all)
-		qsort(all, d->n_learnt, sizeof(*all), by_bytes);
-	return all;
-}
-
-static int by_retired(const void *a, const void *b)
-{
-	return by_bytes(
-		&((const struct plan_learnt *)a)->addr, &((const struct plan_learnt *)b)->addr);
-}
-
-/* `from` is of the policy before. */
-static void retire(struct datapath *d, const struct addr *now, const struct datapath *before,
-	const struct plan_learnt *from)
-{
-	bool same = d->policy == before->policy;
-	int section = same ? (int)from->section
-			   : still_resolves(d->policy,
-				     policy_section(before->policy, from->section)->name);
-
-	if (section >= 0 && d->retired.n < DATAPATH_RETIRED &&
-		!bsearch(&from->addr, now, d->n_learnt, sizeof(*now), by_bytes))
-		d->retired.at[d->retired.n++] = (struct plan_learnt){(unsigned)section, from->addr};
-}
-
-bool datapath_inherit(struct datapath *d, const struct datapath *before)
-{
-	size_t room = before->n_learnt + before->retired.n;
-	struct addr *now = room ? learnt_addresses(d) : NULL;
-
-	d->retired.at = now ? calloc(room, sizeof(*d->retired.at)) : NULL;
-	if (!d->retired.at) {
-		free(now);
-		return room == 0;
-	}
-	for (size_t i = 0; i < before->n_learnt; i++)
-		retire(d, now, before, &before->learnt[i]);
-	for (size_t i = 0; i < before->retired.n; i++)
-		retire(d, now, before, &before->retired.at[i]);
-	qsort(d->retired.at, d->retired.n, sizeof(*d->retired.at), by_retired);
-	free(now);
-	return true;
 }
 
 /* ---- plan and guard ---- */
@@ -389,13 +386,11 @@ void datapath_free(struct datapath *d)
 	plan_free(d->backstop);
 	guard_fini(&d->guard);
 	policy_put(d->policy);
-	free(d->addresses);
-	free(d->absent);
-	free(d->managed);
-	free(d->wanted);
-	free(d->owners);
+	free_facts(d);
 	free(d->learnt);
+	free(d->learnt_hosts);
 	free(d->retired.at);
+	free(d->retired_hosts);
 	free(d);
 }
 
@@ -414,11 +409,7 @@ bool datapath_is_stale(const struct datapath *d, const struct datapath_ask *ask)
 			stale = !addr_equal(&fresh.addresses[i].addr, &d->addresses[i].addr) ||
 				fresh.addresses[i].dedicated != d->addresses[i].dedicated;
 	}
-	free(fresh.addresses);
-	free(fresh.absent);
-	free(fresh.managed);
-	free(fresh.wanted);
-	free(fresh.owners);
+	free_facts(&fresh);
 	return stale;
 }
 
@@ -435,6 +426,7 @@ static void print_commands(const struct datapath *d, FILE *out)
 	routing_print(&d->guard.routing, out);
 	for (size_t i = 0; i < d->ways.n_routes; i++)
 		routing_print(&d->ways.routes[i], out);
+	ways_print_leads(&d->ways, out);
 }
 
 void datapath_print(const struct datapath *d, FILE *out)

@@ -35,14 +35,18 @@ struct datapath {
 	size_t n_absent;
 	struct addr *wanted; /* all egress addresses, here or not, sorted */
 	size_t n_wanted;
-	struct addr *managed; /* of these, what egret adds to `device`, sorted */
+	struct addr *manageable; /* of these, what egretd may add to `device`, sorted */
+	size_t n_manageable;
+	struct addr *managed; /* of these, what it does add: not released, not waiting for a word */
 	size_t n_managed;
 	char device[16];
 	char pod_devices[DATAPATH_DEVICES][16]; /* with an address of the pod networks */
 	size_t n_pod_devices;
 	struct plan_learnt *learnt; /* addresses of names, by section */
+	const char **learnt_hosts;  /* each one's, in `policy`; NULL: not known any more */
 	size_t n_learnt;
-	struct audit_retired retired; /* of those before, what is not there any more */
+	struct audit_retired retired; /* of those before, what DNS does not give any more */
+	const char **retired_hosts;   /* likewise */
 	struct sysctl sysctls[DATAPATH_SYSCTLS];
 	size_t n_sysctls;
 };
@@ -54,8 +58,8 @@ struct datapath_ask {
 	const struct addr *egress; /* the gateway's */
 	size_t n_egress;
 	const struct learnt *learnt; /* NULL: nothing */
-	/* The index of the gateway that has an egress address, or -1.  NULL: nobody is known. */
-	int (*owner_of)(void *arg, const struct addr *addr);
+	/* The name of the gateway that has an egress address, or NULL.  NULL: nobody is known. */
+	const char *(*owner_of)(void *arg, const struct addr *addr);
 	void *arg;
 	const struct released *released; /* not to be managed; NULL: none */
 };
@@ -64,8 +68,9 @@ struct datapath_ask {
 struct datapath *datapath_new(const struct datapath_ask *ask, struct error *e) WARN_UNUSED;
 void datapath_free(struct datapath *datapath); /* accepts NULL */
 
-/* `before` was in force: addresses of names that have moved keep their flows.  False without
- * memory: such flows may be cut. */
+/* `before` was in force: addresses of names that have moved keep their flows, as far as a section
+ * that lets them leave in the same way still names their host (inherit.c).  False without memory:
+ * such flows may be cut. */
 bool datapath_inherit(struct datapath *datapath, const struct datapath *before);
 
 /* The node's addresses are not any more what this was made from. */

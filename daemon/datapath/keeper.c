@@ -20,6 +20,8 @@
 #include "daemon/datapath/keeper.h"
 
 #include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -27,7 +29,9 @@
 #include "daemon/log/log.h"
 #include "nat/announce.h"
 #include "nat/audit.h"
+#include "nat/conntrack.h"
 #include "nat/table.h"
+#include "nat/wireguard.h"
 
 #define PAUSE 0.01 /* seconds from a foreign change to the repair */
 #define RETRY 1.0  /* seconds after a repair that the kernel refused */
@@ -90,9 +94,14 @@ static void set_trouble(struct keeper *k, const struct error *e)
 
 /* Each: the number of changes that were due, or -errno. */
 
-static void take_table(struct keeper *k)
+/* In force until leave_table(); the generation in which the table is as it is known to be. */
+static uint32_t take_table(struct keeper *k, const struct plan *plan)
 {
-	table_monitor_pause(k->table_monitor);
+	uint32_t generation;
+
+	if (table_monitor_pause(k->table_monitor, plan->table, &generation))
+		k->table_known = false;
+	return generation;
 }
 
 /* `known`: the table is what was asked for, if nobody else was at it. */
@@ -115,7 +124,7 @@ static int repair_table(struct keeper *k, struct error *e)
 		k->table_known = !error;
 		return error;
 	}
-	take_table(k);
+	take_table(k, k->now->plan);
 	error = table_apply(k->now->plan, NULL, NULL, e);
 	leave_table(k, k->now->plan, !error);
 	return error ? error : 1;
@@ -178,6 +187,14 @@ static bool wants_address(const struct datapath *d, const struct datapath *befor
 	return false;
 }
 
+static bool is_manageable(const struct datapath *d, const struct addr *addr)
+{
+	for (size_t i = 0; i < d->n_manageable; i++)
+		if (addr_equal(&d->manageable[i], addr))
+			return true;
+	return false;
+}
+
 /* Of the datapath before; what stays behind translates nothing, so it is no reason to fail. */
 static void drop_addresses(const struct datapath *d, const struct datapath *before)
 {
@@ -187,6 +204,27 @@ static void drop_addresses(const struct datapath *d, const struct datapath *befo
 		if (!wants_address(d, before, i) &&
 			address_remove(before->device, &before->managed[i], &e) < 0)
 			log_warn("%s", e.text);
+}
+
+/* Of an egretd before, by its tag: what this one would not add. */
+static void drop_left(const struct datapath *d)
+{
+	struct address_list list = {0};
+	char device[IF_NAMESIZE];
+	struct error e;
+	int result = address_list_load(&list, &e);
+
+	for (size_t i = 0; i < list.n && result >= 0 && list.tells_protocol; i++) {
+		const struct rtnetlink_address *a = &list.at[i];
+
+		if (a->protocol != RTNETLINK_PROTOCOL || is_manageable(d, &a->addr) ||
+			!if_indextoname(a->device, device))
+			continue;
+		result = address_remove(device, &a->addr, &e);
+	}
+	if (result < 0)
+		log_warn("%s", e.text);
+	address_list_fini(&list);
 }
 
 static int audit(struct keeper *k, const struct datapath *d, struct error *e)
@@ -221,6 +259,44 @@ static int bring_routes(const struct datapath *d, struct error *e)
 	return changes;
 }
 
+/* One version's trouble, the first of which is told, is not the other's. */
+static int bring_leads(const struct datapath *d, struct error *e)
+{
+	int changes = 0, error = 0;
+
+	for (size_t v = 0; v < 2; v++) {
+		const struct way_lead *lead = &d->ways.leads[v];
+		int result = lead->device[0]
+				     ? wireguard_lead(lead->device, &lead->to, error ? NULL : e)
+				     : 0;
+
+		if (result < 0 && !error)
+			error = result;
+		changes += result > 0;
+	}
+	return error ? error : changes;
+}
+
+static bool is_lead(const struct datapath *d, const char *device)
+{
+	return strcmp(d->ways.leads[0].device, device) == 0 ||
+	       strcmp(d->ways.leads[1].device, device) == 0;
+}
+
+/* From devices over which nothing is steered any more. */
+static void drop_leads(const struct datapath *d, const struct datapath *before)
+{
+	struct error e;
+
+	for (size_t v = 0; before && v < 2; v++) {
+		const char *device = before->ways.leads[v].device;
+
+		if (device[0] && !is_lead(d, device) && if_nametoindex(device) &&
+			wireguard_release(device, &e) < 0)
+			log_warn("%s", e.text);
+	}
+}
+
 static bool has_way(const struct datapath *d, uint32_t table)
 {
 	for (size_t i = 0; i < d->ways.n_routes; i++)
@@ -235,6 +311,20 @@ static int remove_way(const struct routing *guard, uint32_t number, struct error
 		.table = guard->table + number, .priority = guard->priority - number, .mark = 1};
 
 	return routing_remove(&way, e);
+}
+
+/* At the start, of a configuration before: pods would not get past its guard. */
+static void drop_stale_routes(const struct datapath *d)
+{
+	struct error e;
+	int changes = routing_remove_stale(
+		d->guard.routing.table, d->guard.routing.priority, WAYS_FIRST + GATEWAYS_MOST, &e);
+
+	if (changes < 0)
+		log_warn("%s", e.text);
+	else if (changes > 0)
+		log_info("rules and routes of another route-table or rule-priority: %d removed",
+			changes);
 }
 
 /* To gateways that are none any more; at the start, of a configuration before. */
@@ -266,6 +356,14 @@ static int repair(struct keeper *k, enum keeper_part part, struct error *e)
 	return sysctl_apply(k->now->sysctls, k->now->n_sysctls, e);
 }
 
+/* What `before` had added and `d` does not want. */
+static void drop_rest(const struct datapath *d, const struct datapath *before)
+{
+	drop_addresses(d, before);
+	drop_ways(d, before);
+	drop_leads(d, before);
+}
+
 /* ---- repairs ---- */
 
 static void count_repair(struct keeper *k, enum keeper_part part)
@@ -278,47 +376,59 @@ static void count_repair(struct keeper *k, enum keeper_part part)
 		keeper_part_names[part], (unsigned long long)k->repairs[part]);
 }
 
+struct repairs {
+	bool foreign, done;
+	unsigned failed;
+	struct error first; /* of what failed */
+};
+
+static void note(struct keeper *k, struct repairs *r, enum keeper_part part, int result,
+	const struct error *e)
+{
+	if (result > 0 && r->foreign) {
+		count_repair(k, part);
+		r->done = true;
+	}
+	if (result < 0 && !r->failed)
+		r->first = *e;
+	if (result < 0)
+		r->failed |= BIT(part);
+}
+
 /* In the order of keeper_apply().  What somebody changes meanwhile is dirty again.  What fails
- * holds up nothing but addresses, which are not to be there without the rules. */
+ * holds up nothing but addresses, which are not to be there without the rules; WireGuard's peers,
+ * who come and go with Flannel, not even these. */
 static void put_right(struct keeper *k, bool foreign)
 {
 	static const enum keeper_part order[] = {
 		KEEPER_SYSCTLS, KEEPER_TABLE, KEEPER_ROUTES, KEEPER_ADDRESSES};
-	unsigned dirty = k->dirty, failed = 0;
-	uint64_t before = 0, after = 0;
-	struct error first, e;
+	struct repairs r = {.foreign = foreign};
+	unsigned dirty = k->dirty;
+	struct error e;
 
 	k->dirty = 0;
 	for (size_t i = 0; i < COUNT_OF(order); i++) {
 		enum keeper_part part = order[i];
-		int result;
 
 		if (!(dirty & BIT(part)))
 			continue;
 		if (part == KEEPER_ADDRESSES &&
-			(failed & (BIT(KEEPER_TABLE) | BIT(KEEPER_ROUTES)))) {
-			failed |= BIT(part);
-			continue;
-		}
-		result = repair(k, part, &e);
-		before += k->repairs[part];
-		if (result > 0 && foreign)
-			count_repair(k, part);
-		after += k->repairs[part];
-		if (result < 0 && !failed)
-			first = e;
-		if (result < 0)
-			failed |= BIT(part);
+			(r.failed & (BIT(KEEPER_TABLE) | BIT(KEEPER_ROUTES))))
+			r.failed |= BIT(part);
+		else
+			note(k, &r, part, repair(k, part, &e), &e);
 	}
-	if (failed) {
-		k->dirty |= failed;
-		set_trouble(k, &first);
-		if (failed & BIT(KEEPER_TABLE)) /* our own try has started it */
+	if (dirty & (BIT(KEEPER_SYSCTLS) | BIT(KEEPER_ROUTES))) /* nobody tells of them either */
+		note(k, &r, KEEPER_ROUTES, bring_leads(k->now, &e), &e);
+	if (r.failed) {
+		k->dirty |= r.failed;
+		set_trouble(k, &r.first);
+		if (r.failed & BIT(KEEPER_TABLE)) /* our own try has started it */
 			ev_timer_stop(k->loop, &k->pause);
 		start_timer(k, &k->pause, RETRY);
 		return;
 	}
-	if (k->troubled || after != before)
+	if (k->troubled || r.done)
 		set_trouble(k, NULL);
 }
 
@@ -366,13 +476,10 @@ static void on_parameters(struct ev_loop *loop, ev_timer *timer, int revents)
 	on_pause(loop, timer, revents);
 }
 
-static void on_table(struct ev_loop *loop, ev_io *io, int revents)
+static void hear_table(struct keeper *k)
 {
-	struct keeper *k = io->data;
 	bool touched = table_monitor_drain(k->table_monitor, k->now ? k->now->plan->table : "");
 
-	(void)loop;
-	(void)revents;
 	if (!k->now || !touched)
 		return;
 	k->table_known = false;
@@ -380,15 +487,19 @@ static void on_table(struct ev_loop *loop, ev_io *io, int revents)
 	start_timer(k, &k->pause, PAUSE);
 }
 
-static void on_routing(struct ev_loop *loop, ev_io *io, int revents)
+static void on_table(struct ev_loop *loop, ev_io *io, int revents)
 {
-	struct keeper *k = io->data;
+	(void)loop;
+	(void)revents;
+	hear_table(io->data);
+}
+
+static void hear_routing(struct keeper *k)
+{
 	const struct routing *routing = k->now ? &k->now->guard.routing : NULL;
 	unsigned changed = routing_monitor_drain(k->routing_monitor, routing ? routing->table : 0,
 		routing ? routing->priority : 0, WAYS_FIRST + GATEWAYS_MOST);
 
-	(void)loop;
-	(void)revents;
 	if (changed & (ROUTING_CHANGED | LINKS_CHANGED))
 		k->dirty |= BIT(KEEPER_ROUTES);
 	if (changed & (ADDRESSES_CHANGED | LINKS_CHANGED)) {
@@ -397,6 +508,22 @@ static void on_routing(struct ev_loop *loop, ev_io *io, int revents)
 	}
 	if (changed)
 		start_timer(k, &k->pause, PAUSE);
+}
+
+static void on_routing(struct ev_loop *loop, ev_io *io, int revents)
+{
+	(void)loop;
+	(void)revents;
+	hear_routing(io->data);
+}
+
+/* What others did until now is repaired, and counted, as it would be a moment later. */
+static void catch_up(struct keeper *k)
+{
+	hear_table(k);
+	hear_routing(k);
+	if (k->dirty)
+		put_right(k, true);
 }
 
 /* ---- life ---- */
@@ -442,8 +569,15 @@ void keeper_free(struct keeper *k)
 /* From the first datapath on; what changes before the first comparison is told, not missed. */
 static int start(struct keeper *k, struct error *e)
 {
+	struct conntrack_stats stats;
+	int error;
+
 	if (k->table_monitor >= 0)
 		return 0;
+	/* So that the kernel loads its module, and the parameters are there before the rules. */
+	error = conntrack_stats(&stats, e);
+	if (error)
+		return error;
 	k->routing_monitor = routing_monitor_open(e);
 	if (k->routing_monitor < 0)
 		return k->routing_monitor;
@@ -479,9 +613,14 @@ static int bring_table(struct keeper *k, const struct datapath *d, struct error 
 {
 	struct bringing bringing = {k, d};
 	const struct table_between between = {bring_rest, &bringing};
-	const struct plan *known = k->table_known && k->now ? k->now->plan : NULL;
+	struct table_known known = {.generation = take_table(k, d->plan)};
+	int error;
 
-	return table_apply(d->plan, known, &between, e);
+	if (k->table_known && k->now)
+		known.plan = k->now->plan;
+	error = table_apply(d->plan, &known, &between, e);
+	leave_table(k, d->plan, !error);
+	return error;
 }
 
 static int bring(struct keeper *k, const struct datapath *d, struct error *e)
@@ -491,14 +630,24 @@ static int bring(struct keeper *k, const struct datapath *d, struct error *e)
 	if (result < 0)
 		return result;
 	k->dirty = 0;
-	if (table_monitor_drain(k->table_monitor, d->plan->table))
-		k->table_known = false;
-	take_table(k);
 	result = bring_table(k, d, e);
-	leave_table(k, d->plan, !result);
 	if (!result)
 		result = bring_addresses(k, d, e);
 	return result < 0 ? result : 0;
+}
+
+/* What there is no peer for yet is no reason to refuse the rest. */
+static void lead(struct keeper *k)
+{
+	struct error e;
+
+	if (bring_leads(k->now, &e) < 0) {
+		k->dirty |= BIT(KEEPER_ROUTES);
+		set_trouble(k, &e);
+		start_timer(k, &k->pause, RETRY);
+	} else if (k->troubled) {
+		set_trouble(k, NULL);
+	}
 }
 
 int keeper_apply(struct keeper *k, const struct datapath *d, struct error *e)
@@ -507,26 +656,30 @@ int keeper_apply(struct keeper *k, const struct datapath *d, struct error *e)
 
 	if (error)
 		return error;
+	if (k->now)
+		catch_up(k);
 	error = bring(k, d, e);
 	if (error && k->now) {
-		drop_addresses(k->now, d);
+		drop_rest(k->now, d);
 		keeper_revert(k, k->now);
 	}
 	if (error)
 		return error;
-	drop_addresses(d, k->now);
-	drop_ways(d, k->now);
+	if (!k->now) {
+		drop_left(d);
+		drop_stale_routes(d);
+	}
+	drop_rest(d, k->now);
 	k->now = d;
 	k->applied = ev_time();
 	start_timer(k, &k->audit, AUDIT_AGAIN);
-	if (k->troubled)
-		set_trouble(k, NULL);
+	lead(k);
 	return 0;
 }
 
 void keeper_revert(struct keeper *k, const struct datapath *d)
 {
-	drop_addresses(d, k->now);
+	drop_rest(d, k->now);
 	k->now = d;
 	k->table_known = false;
 	k->dirty = ALL_PARTS;
@@ -534,15 +687,64 @@ void keeper_revert(struct keeper *k, const struct datapath *d)
 	start_timer(k, &k->audit, 0);
 }
 
-void keeper_release(struct keeper *k, const struct released *released)
+/* NULL: it does not. */
+static const char *why_it_stays(const struct keeper *k, const struct addr *addr,
+	const struct address_place *place, struct error *e)
 {
-	struct error e;
+	const char *device = k->now->device;
+
+	if (!place->ours)
+		return "egretd did not add it";
+	if (strcmp(place->device, device) != 0) {
+		error_set(e, 0, "egretd adds to %.15s", device[0] ? device : "no device");
+		return e->text;
+	}
+	return address_remove(device, addr, e) < 0 ? e->text : NULL;
+}
+
+/* What is still here, managed or not.  Whoever claims elsewhere what stays has it twice. */
+static int drop_the_rest(
+	const struct keeper *k, const struct addr *addrs, size_t n, struct error *e)
+{
+	struct address_list here = {0};
+	struct address_place place;
+	char stays[ERROR_TEXT - 128] = "", text[ADDR_TEXT];
+	struct error why;
+	size_t length = 0;
+	int error = address_list_load(&here, e);
+
+	for (size_t i = 0; i < n && !error; i++) {
+		const char *reason = address_find(&here, &addrs[i], &place)
+					     ? why_it_stays(k, &addrs[i], &place, &why)
+					     : NULL;
+
+		if (reason && length < sizeof(stays))
+			length += (size_t)snprintf(stays + length, sizeof(stays) - length,
+				"%s%s/%u on %s (%s)", length ? ", " : "",
+				addr_print(&addrs[i], text), place.prefix_length, place.device,
+				reason);
+	}
+	address_list_fini(&here);
+	if (!error && length > 0)
+		error = error_set(e, -EADDRINUSE,
+			"still on this node, so do not claim it elsewhere before `ip addr del` "
+			"here: %s",
+			stays);
+	return error;
+}
+
+int keeper_release(struct keeper *k, const struct released *released, const struct addr *addrs,
+	size_t n, struct error *e)
+{
+	struct error why;
 
 	k->released = released;
-	for (size_t i = 0; k->now && i < k->now->n_managed; i++)
-		if (is_released(k, &k->now->managed[i]) &&
-			address_remove(k->now->device, &k->now->managed[i], &e) < 0)
-			log_warn("%s", e.text);
+	if (!k->now)
+		return 0;
+	for (size_t i = 0; i < k->now->n_managed; i++)
+		if (is_released(k, &k->now->managed[i]))
+			(void)!address_remove(k->now->device, &k->now->managed[i], &why);
+	return drop_the_rest(k, addrs, n, e);
 }
 
 uint64_t keeper_repairs(const struct keeper *k, enum keeper_part part)

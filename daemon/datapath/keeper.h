@@ -42,9 +42,12 @@ int keeper_apply(
 void keeper_revert(struct keeper *keeper, const struct datapath *datapath);
 
 /* The managed addresses that `released` has leave this node now, before anything else, and are not
- * added again as long as it has them.  It stays the caller's, who may change it, and must live
- * until keeper_free(). */
-void keeper_release(struct keeper *keeper, const struct released *released);
+ * added again as long as it has them.  Those in `addrs`, which are to go as well, may be here
+ * though they are not managed: egretd has not added them, or not yet.  0, or -errno with `e`, which
+ * says which of them stay on which device, and why.  `released` stays the caller's, who may change
+ * it, and must live until keeper_free(). */
+int keeper_release(struct keeper *keeper, const struct released *released, const struct addr *addrs,
+	size_t n, struct error *e) WARN_UNUSED;
 
 /* Times that a part was put right. */
 uint64_t keeper_repairs(const struct keeper *keeper, enum keeper_part part);

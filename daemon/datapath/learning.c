@@ -22,6 +22,7 @@ struct learning {
 	void *arg;
 	bool complete;   /* every name of this edition was asked for */
 	bool complained; /* about this proxy and edition */
+	bool crowded;    /* and said so: the policy asks for more addresses than NAT follows */
 	ev_timer change; /* runs while a change is not told */
 	ev_timer expire; /* runs while the table is not empty */
 };
@@ -48,12 +49,34 @@ static void changed(struct learning *l)
 		ev_timer_again(l->loop, &l->expire);
 }
 
+static void ignore(
+	void *arg, const struct section *section, const char *host, const struct addr *addr)
+{
+	(void)arg;
+	(void)section;
+	(void)host;
+	(void)addr;
+}
+
+/* An address counts in each section that names its host, so there may be more than were learnt. */
+static void warn_of_crowd(struct learning *l)
+{
+	size_t left_out = learnt_each(l->table, l->edition->policy, ignore, NULL);
+
+	if (left_out > 0 && !l->crowded)
+		log_warn("NAT follows names to %d addresses and no more: %zu of the last partners "
+			 "are left out",
+			LEARNT_ADDRS, left_out);
+	l->crowded = left_out > 0;
+}
+
 static void on_change(struct ev_loop *loop, ev_timer *timer, int revents)
 {
 	struct learning *l = timer->data;
 
 	(void)loop;
 	(void)revents;
+	warn_of_crowd(l);
 	if (!l->on_change(l->arg))
 		changed(l);
 }
@@ -164,7 +187,8 @@ static void on_note(void *arg, uint32_t section, const struct addr *addr)
 		bsearch(&section, r->sections, r->n, sizeof(*r->sections), by_hash);
 
 	if (found && !learnt_refuses(r->learning->edition->config, addr))
-		learnt_recover(r->learning->table, found->section->name, addr);
+		learnt_recover(
+			r->learning->table, r->learning->edition->policy, found->section, addr);
 }
 
 int learning_recover(struct learning *l, struct error *e)
@@ -274,8 +298,10 @@ const struct learnt *learning_table(const struct learning *l)
 	return l->table;
 }
 
-static void count(void *counts, const struct section *section, const struct addr *addr)
+static void count(
+	void *counts, const struct section *section, const char *host, const struct addr *addr)
 {
+	(void)host;
 	(void)addr;
 	((uint64_t *)counts)[section->index]++;
 }

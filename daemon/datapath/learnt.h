@@ -1,16 +1,17 @@
 /*
  * learnt.h - the addresses that names of partners with `nat = resolve` have, as NAT knows them.
  *
- * Pure: the time is passed in, nothing is asked and nothing is stored on disk.  Names are known by
- * their section's name and their own, so the table outlives an edit of the policy and a restart of
- * the proxy.
+ * Pure: the time is passed in, nothing is asked and nothing is stored on disk.  Hosts are known by
+ * their own name, whichever section names them, so the table outlives a restart of the proxy and an
+ * edit of the policy, which may give a host to another section, or a section another name.
  *
  * An address stays for as long as the newest answer for its name has it: when DNS fails or the
  * proxy is away, what was last known holds.  Once an answer leaves it out it stays until its TTL is
  * over, and for LEARNT_HOLD at least, as pods have it from a DNS answer, a cache or a connection of
  * their own.
  *
- * What an earlier gate had learnt is recovered from the kernel, where names are not known any more.
+ * What an earlier gate had learnt is recovered from the kernel, where sections are known and hosts
+ * are not.
  */
 #pragma once
 
@@ -47,28 +48,40 @@ enum learnt_put {
 	LEARNT_CHANGED, /* others */
 };
 
-/* The newest answer for `host` of `section`.  Of a name that has too many addresses those leave
- * first that were left out the longest ago; *dropped counts addresses that found no room. */
+/* The newest answer for `host`, asked for `section`.  Of a name that has too many addresses those
+ * leave first that were left out the longest ago; *dropped counts addresses that found no room. */
 enum learnt_put learnt_put(struct learnt *table, const char *section, const char *host,
 	const struct learnt_answer *answer, double now, size_t *dropped);
 
-/* An address that an earlier gate knew under some name of `section`: nothing is known of it but
- * that it was used.  It stays until a name of the section is answered, and for LEARNT_HOLD more;
- * an answer that has it takes it over.  Call it once for an address.  False: no room. */
-bool learnt_recover(struct learnt *table, const char *section, const struct addr *addr);
+/* An address that an earlier gate knew under some name of `section` (of `policy`): nothing is known
+ * of it but that it was used.  It stays until a name of the section is answered, and for
+ * LEARNT_HOLD more; an answer that has it takes it over.  In a policy without a section of that
+ * name it is of the first one that names all of its hosts.  Call it once for an address.  False: no
+ * room. */
+bool learnt_recover(struct learnt *table, struct policy *policy, const struct section *section,
+	const struct addr *addr);
 
 /* Lets what is over go.  True: the addresses changed. */
 bool learnt_expire(struct learnt *table, double now);
 
 /* Forgets what belongs to no section of `policy` with `nat = resolve`.  True: the addresses
  * changed. */
-bool learnt_keep(struct learnt *table, const struct policy *policy);
+bool learnt_keep(struct learnt *table, struct policy *policy);
+
+/* `host` is as `policy` has it; NULL: not known any more. */
+typedef void learnt_each_fn(
+	void *arg, const struct section *section, const char *host, const struct addr *addr);
 
 /* Every address of every section of `policy`, by section in file order; one that two hosts of a
- * section share comes twice, but there are at most learnt_count() in all.  Any policy may be asked
- * for, in force or not yet. */
-void learnt_each(const struct learnt *table, const struct policy *policy,
-	void (*each)(void *arg, const struct section *section, const struct addr *addr), void *arg);
+ * section share comes twice, those of a host that two sections name come in both.  Any policy may
+ * be asked for, in force or not yet.  There are up to LEARNT_ADDRS; returns how many were left out
+ * for that. */
+size_t learnt_each(
+	const struct learnt *table, const struct policy *policy, learnt_each_fn *each, void *arg);
+
+/* Does `section` of `policy` name every host that `other` of the policy `before` does? */
+bool learnt_covers(const struct policy *policy, const struct section *section,
+	const struct policy *before, const struct section *other);
 
 size_t learnt_count(const struct learnt *table); /* addresses */
 

@@ -360,8 +360,11 @@ static int fill(struct edition *edition, const char *path, const struct edition_
 		return error;
 	if (running->nat)
 		edition->datapath = edition_replan(edition, facts, e);
-	if (running->nat && !edition->datapath)
+	if (running->nat && !edition->datapath) {
+		if (facts && facts->by_node)
+			*facts->by_node = true;
 		return -EINVAL;
+	}
 	files_digest(files, edition->digest);
 	edition->fd = files_pack(files, e);
 	return edition->fd < 0 ? edition->fd : 0;
@@ -375,11 +378,12 @@ struct edition *edition_new(const char *path, const struct edition_facts *facts,
 	struct files *files = dir ? files_new(dir) : NULL;
 	int error = -ENOMEM;
 
+	if (edition)
+		edition->fd = -1;
 	if (!edition || !files) {
 		error_set(e, error, "no memory for the files");
 		goto out;
 	}
-	edition->fd = -1;
 	error = fill(edition, path, facts, files, e);
 	if (find_paths(&edition->paths, path, edition->config, files) < 0 && !error)
 		error = error_set(e, -ENOMEM, "no memory for the files' names");
@@ -464,6 +468,12 @@ static void warn_missing(const struct edition *edition)
 	}
 }
 
+void edition_warn_ways(const struct edition *edition)
+{
+	if (edition->datapath && edition->datapath->ways.trouble[0])
+		log_error("%s: nothing is steered there", edition->datapath->ways.trouble);
+}
+
 void edition_warn_foreign(const struct edition *edition)
 {
 	/* Else it is normal: another gateway has it, and peers.c tells which. */
@@ -472,8 +482,6 @@ void edition_warn_foreign(const struct edition *edition)
 
 	if (edition->datapath)
 		warn_missing(edition);
-	if (edition->datapath && edition->datapath->ways.trouble[0])
-		log_error("%s: nothing is steered there", edition->datapath->ways.trouble);
 	if (address_list_load(&f.here, NULL) < 0 || edition->config->manage_address || !alone)
 		goto out;
 	for (size_t i = 0; i < edition->n_egress; i++)

@@ -41,10 +41,12 @@ struct edition_facts {
 		*running;            /* what needs a restart stands as it is there; NULL: nothing */
 	const struct learnt *learnt; /* addresses of names; NULL: none */
 	const enum role *role;       /* the command line's; NULL: the file's */
-	/* The index of the gateway that has an egress address, or -1.  NULL: nobody is known. */
-	int (*owner_of)(void *arg, const struct addr *addr);
+	/* The name of the gateway that has an egress address, or NULL.  NULL: nobody is known. */
+	const char *(*owner_of)(void *arg, const struct addr *addr);
 	void *owner_arg;
 	const struct released *released; /* egress addresses that are not to be here; NULL: none */
+	bool *by_node; /* set if it is the node, and not the files, that edition_new() fails for;
+			* NULL: nobody asks */
 };
 
 /* Reads `path` (egret.ini, absolute) and all that it names.  `facts` may be NULL.  NULL with `e`
@@ -66,11 +68,12 @@ struct datapath *edition_replan(const struct edition *edition, const struct edit
 /* egress-ip is auto, and the node now has another address than when this was made. */
 bool edition_egress_is_stale(const struct edition *edition);
 
-/* Logs a warning for each version that pods have and the gateway has no egress address of, an error
- * when a tunnel leads to a gateway that takes no packets but pods', and, with no other gateways, a
- * warning for each egress address in force, a partner's included, that is on no interface of this
- * node. */
+/* Logs a warning for each version that pods have and the gateway has no egress address of, and,
+ * with no other gateways, for each egress address in force, a partner's included, that is on no
+ * interface of this node. */
 void edition_warn_foreign(const struct edition *edition);
+/* Logs an error when there is no way to a gateway where one could be expected. */
+void edition_warn_ways(const struct edition *edition);
 
 /* "12 partners, 3 blocks, egress 203.0.113.10 and 2001:db8::10 and 4 more, digest 0123456789ab".
  * Returns `out`. */

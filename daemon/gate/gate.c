@@ -208,6 +208,7 @@ static int open_all(struct gate *g, struct error *e)
 	g->counts.start_time = g->counts.reload_time = ev_time();
 	setup_open_files(0, config->max_connections);
 	edition_warn_foreign(g->now);
+	edition_warn_ways(g->now);
 	return child_start(g->child, e);
 }
 

@@ -66,37 +66,49 @@ static void forget_replan(struct gate *g)
 	g->replan.repeat = 0;
 }
 
-/* While another edition is on its way, the facts wait for its end. */
-void gate_nat_replan(struct gate *g)
+/* The edition that the kernel follows. */
+static struct edition *in_kernel(const struct gate *g)
 {
-	const struct edition_facts facts = gate_nat_facts(g);
-	struct datapath *next;
-	struct error e;
-
-	if (g->stopping || !g->now || !g->now->datapath)
-		return;
-	g->replan_due = g->next != NULL;
-	if (g->next)
-		return;
-	next = edition_replan(g->now, &facts, &e);
-	if (next && !datapath_inherit(next, g->now->datapath))
-		log_warn("no memory to keep flows whose names have moved");
-	if (!next || keeper_apply(g->keeper, next, &e) < 0) {
-		log_error("the datapath stays as it was: %s", e.text);
-		datapath_free(next);
-		replan_later(g);
-		return;
-	}
-	forget_replan(g);
-	datapath_free(g->now->datapath);
-	g->now->datapath = next;
-	gate_peers_owned(g);
+	return g->next ? g->next : g->now;
 }
 
-void gate_nat_catch_up(struct gate *g)
+/* An edition on its way may be rolled back, to a plan that does not know of it. */
+int gate_nat_plan_again(struct gate *g, struct error *e)
 {
-	if (g->replan_due)
-		gate_nat_replan(g);
+	const struct edition_facts facts = gate_nat_facts(g);
+	struct edition *edition = in_kernel(g);
+	struct datapath *next;
+	bool ways_changed;
+
+	if (g->stopping || !edition || !edition->datapath)
+		return 0;
+	g->replan_due = g->next != NULL;
+	next = edition_replan(edition, &facts, e);
+	if (next && !datapath_inherit(next, edition->datapath))
+		log_warn("no memory to keep flows whose names have moved");
+	if (!next || keeper_apply(g->keeper, next, e) < 0) {
+		log_error("the datapath stays as it was: %s", e->text);
+		datapath_free(next);
+		replan_later(g);
+		return -EIO;
+	}
+	forget_replan(g);
+	ways_changed = strcmp(next->ways.trouble, edition->datapath->ways.trouble) != 0;
+	datapath_free(edition->datapath);
+	edition->datapath = next;
+	if (ways_changed) {
+		edition_warn_ways(edition);
+		reload_send_counts(g);
+	}
+	gate_peers_owned(g);
+	return 0;
+}
+
+void gate_nat_replan(struct gate *g)
+{
+	struct error e;
+
+	(void)!gate_nat_plan_again(g, &e); /* it has logged */
 }
 
 static void on_replan(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -130,16 +142,30 @@ static void on_addresses(void *arg)
 	struct gate *g = arg;
 	const struct edition_facts facts = gate_nat_facts(g);
 
-	if (!g->now || g->next || g->stopping)
+	if (!g->now || g->stopping)
 		return;
 	gate_peers_look(g);
-	if (edition_egress_is_stale(g->now)) {
+	gate_peers_owned(g); /* an address may be on another device now */
+	g->facts_due = g->next != NULL;
+	if (!g->next && (edition_egress_is_stale(g->now) || g->refused_by_facts)) {
+		g->by_itself = true;
 		reload(g);
-	} else if (edition_datapath_is_stale(g->now, &facts)) {
+		g->by_itself = false;
+	}
+	/* Also when that reload was refused, for something in the files. */
+	if (edition_datapath_is_stale(in_kernel(g), &facts)) {
 		log_info("egress addresses came or went");
 		gate_nat_replan(g);
-		edition_warn_foreign(g->now);
+		edition_warn_foreign(in_kernel(g));
 	}
+}
+
+void gate_nat_catch_up(struct gate *g)
+{
+	if (g->replan_due)
+		gate_nat_replan(g);
+	if (g->facts_due)
+		on_addresses(g);
 }
 
 static void on_facts(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -267,12 +293,15 @@ static void on_counter(void *arg, const char *name, uint64_t packets)
 static void put_addresses(const struct gate *g, struct nat_metrics *page)
 {
 	const struct datapath *d = g->now->datapath;
+	struct address_list here = {0};
 	char text[ADDR_TEXT];
+	int error = address_list_load(&here, NULL);
 
-	for (size_t i = 0; i < d->n_wanted; i++)
+	for (size_t i = 0; i < d->n_wanted && !error; i++)
 		nat_metrics_value(page, NAT_EGRESS_ADDRESS_PRESENT,
-			plan_address_is_in(d->addresses, d->n_addresses, &d->wanted[i]),
+			address_is_present(&here, &d->wanted[i]),
 			LABELS(addr_print(&d->wanted[i], text)));
+	address_list_fini(&here);
 }
 
 static void put_ports(const struct gate *g, struct nat_metrics *page)
@@ -395,9 +424,8 @@ static int recover(struct gate *g, struct error *e)
 	const struct edition_facts facts = gate_nat_facts(g);
 	struct datapath *with;
 	int error = learning_recover(g->learning, e);
-	bool waits = gate_peers_hold_back(g);
 
-	if (error || (!waits && learnt_count(learning_table(g->learning)) == 0))
+	if (error || learnt_count(learning_table(g->learning)) == 0)
 		return error;
 	with = edition_replan(g->now, &facts, e);
 	if (!with)

@@ -9,6 +9,7 @@
 #include "daemon/gate/gate_parts.h"
 #include "nat/counts.h"
 #include "nat/table.h"
+#include "nat/wireguard.h"
 
 /* ---- show ---- */
 
@@ -152,6 +153,12 @@ static int routes_match(const struct datapath *d, struct error *e)
 
 	for (size_t i = 0; i < d->ways.n_routes && matches > 0; i++)
 		matches = routing_matches(&d->ways.routes[i], e);
+	for (size_t v = 0; v < 2 && matches > 0; v++) {
+		const struct way_lead *lead = &d->ways.leads[v];
+
+		if (lead->device[0])
+			matches = wireguard_leads(lead->device, &lead->to, e);
+	}
 	return matches;
 }
 

@@ -74,8 +74,10 @@ struct gate {
 
 	ev_signal hup, term, interrupt;
 	ev_timer patience, tell, last, facts, look_for_leaks;
-	ev_timer hear_out;     /* runs until the other gateways have told what they have */
-	ev_timer newcomer;     /* runs while what was claimed then is given up again */
+	ev_timer hear_out;     /* runs while addresses wait for the other gateways' word */
+	bool facts_due;        /* to be looked at when `next` is in force, or not any more */
+	bool refused_by_facts; /* the last edit, by what the node is, and not by the files */
+	bool by_itself;        /* the reload that begins, by what the node is */
 	bool replan_due;       /* when `next` is in force, or not any more */
 	ev_timer replan;       /* runs while another datapath for `now` could not come into force */
 	bool without_backstop; /* it is tried again */
@@ -99,6 +101,8 @@ int gate_nat_open(struct gate *g, struct error *e) WARN_UNUSED; /* `now` comes i
 void gate_nat_fini(struct gate *g);
 void gate_nat_follow(struct gate *g); /* another edition is `now` */
 void gate_nat_replan(struct gate *g); /* another datapath for the edition in force, by the facts */
+/* The same, and 0 or -errno: then it is tried again. */
+int gate_nat_plan_again(struct gate *g, struct error *e) WARN_UNUSED;
 void gate_nat_catch_up(struct gate *g); /* there is no `next` any more */
 void gate_nat_reopen_log(struct gate *g);
 struct edition_facts gate_nat_facts(const struct gate *g);
@@ -107,12 +111,12 @@ uint64_t gate_nat_repairs(const struct gate *g);
 /* gate_peers.c: other nodes. */
 int gate_peers_init(struct gate *g, struct error *e) WARN_UNUSED;
 void gate_peers_fini(struct gate *g);
-bool gate_peers_hold_back(struct gate *g); /* at the begin: addresses wait for the others' word */
-void gate_peers_hear_out(struct gate *g);  /* and from now on for so long, if they do */
-void gate_peers_follow(struct gate *g);    /* another edition is `now` */
-void gate_peers_look(struct gate *g);      /* addresses of the node came or went */
-void gate_peers_owned(struct gate *g);     /* another datapath is in force */
-int gate_peers_owner(void *gate, const struct addr *addr); /* its index; -1: unknown, or here */
+void gate_peers_hear_out(struct gate *g); /* at the begin: the others are asked from now on */
+void gate_peers_follow(struct gate *g);   /* another edition is `now` */
+void gate_peers_look(struct gate *g);     /* addresses of the node came or went */
+void gate_peers_owned(struct gate *g);    /* another datapath is in force */
+const char *gate_peers_owner(
+	void *gate, const struct addr *addr); /* its name; NULL: unknown, or here */
 void gate_peers_command(
 	struct gate *g, struct control_client *client, bool release, const char *which);
 const char *gate_peers_trouble(struct gate *g); /* NULL: all is well */

@@ -111,13 +111,16 @@ static void finish(struct gate *g, const char *answer)
 		reload(g);
 }
 
+/* What nobody asked for and is refused as before is not told again. */
 static void refuse(struct gate *g, const struct error *e)
 {
 	char answer[sizeof(e->text) + 16];
 
-	log_error("reload refused, generation %llu stays in force: %s",
-		(unsigned long long)g->now->number, e->text);
-	g->counts.reloads_failed++;
+	if (!g->by_itself || strcmp(g->refused, e->text) != 0) {
+		log_error("reload refused, generation %llu stays in force: %s",
+			(unsigned long long)g->now->number, e->text);
+		g->counts.reloads_failed++;
+	}
 	snprintf(g->refused, sizeof(g->refused), "%.*s", (int)sizeof(g->refused) - 1, e->text);
 	snprintf(answer, sizeof(answer), "error: %s\n", e->text);
 	finish(g, answer);
@@ -185,6 +188,7 @@ static void commit(struct gate *g)
 	while ((key = config_needs_restart(g->started, g->now->config, &from)))
 		log_warn("%s: the change takes effect when egretd is started again", key);
 	edition_warn_foreign(g->now);
+	edition_warn_ways(g->now);
 	snprintf(
 		answer, sizeof(answer), "ok generation %llu\n", (unsigned long long)g->now->number);
 	finish(g, answer);
@@ -224,11 +228,13 @@ static void watch_paths(struct gate *g, const struct path_list *tried, const str
 
 struct edition *reload_read(struct gate *g, struct error *e)
 {
-	const struct edition_facts facts = gate_nat_facts(g);
+	struct edition_facts facts = gate_nat_facts(g);
 	struct path_list tried = {0};
 	struct edition *edition;
 	struct timespec since;
 
+	g->refused_by_facts = false;
+	facts.by_node = &g->refused_by_facts;
 	clock_gettime(CLOCK_REALTIME, &since);
 	edition = edition_new(g->options->path, &facts, &tried, e);
 	watch_paths(g, edition ? &edition->paths : &tried, &since);

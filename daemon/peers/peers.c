@@ -287,6 +287,12 @@ int peers_look(struct peers *p, struct error *e)
 	return listen_all(p, e);
 }
 
+void peers_inquire(struct peers *p)
+{
+	for (size_t i = 0; i < p->n; i++)
+		gateway_inquire(p->gateways[i]);
+}
+
 /* Asked, and neither heard nor given up over any version. */
 static bool is_open(const struct gateway *g)
 {

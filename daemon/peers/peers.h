@@ -71,6 +71,9 @@ int peers_look(struct peers *peers, struct error *e) WARN_UNUSED;
  * once. */
 void peers_owned(struct peers *peers, const struct addr *addrs, size_t n);
 
+/* Asks all others now what they have, and for a while as often as after the start. */
+void peers_inquire(struct peers *peers);
+
 /* Reads what other gateways have sent already, whatever else the loop has to do.  True: of each one
  * that is asked it is known what it has, or that it does not answer. */
 bool peers_hear(struct peers *peers);

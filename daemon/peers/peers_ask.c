@@ -186,6 +186,21 @@ void gateway_hurry(struct gateway *g)
 		path_hurry(&g->paths[i]);
 }
 
+void gateway_inquire(struct gateway *g)
+{
+	double now = peers_clock();
+
+	for (size_t i = 0; i < g->n_paths; i++) {
+		struct path *path = &g->paths[i];
+
+		if (!ev_is_active(&path->timer)) /* nobody is asked there */
+			continue;
+		path->fast_until = now + PEERS_FAST_FOR;
+		if (path->answered)
+			path_ask(path);
+	}
+}
+
 /* Over no version an answer came. */
 static bool is_silent(const struct gateway *g)
 {

@@ -66,6 +66,7 @@ struct gateway *gateway_new(struct peers *peers, unsigned number,
 void gateway_free(struct gateway *gateway);                 /* accepts NULL */
 void gateway_ask(struct gateway *gateway);         /* from now on, if it is not asked yet */
 void gateway_hurry(struct gateway *gateway);       /* it is in a contest: asks as soon as it may */
+void gateway_inquire(struct gateway *gateway);     /* asks now, unless an answer is awaited */
 void gateway_hear(struct gateway *gateway);        /* reads what has come already */
 void gateway_stop(struct gateway *gateway);        /* forgets what is known of it */
 bool gateway_is_up(const struct gateway *gateway); /* over one version at least */

@@ -18,10 +18,21 @@ struct ways {
 	size_t n_gateways;
 	struct routing routes[GATEWAYS_MOST]; /* to those that are not this node */
 	size_t n_routes;
-	char trouble[160]; /* why there is no way that could be expected; "": there are all */
+	bool wireguard[GATEWAYS_MOST][2]; /* over whose device the way to that gateway leads */
+	/* For IPv4 and IPv6: the device of WireGuard that leads there.  It leads to one gateway at
+	 * a time: the first that has an egress address of the version. */
+	struct way_lead {
+		char device[16]; /* "": none is needed */
+		struct addr to;
+	} leads[2];
+	char trouble[192]; /* why there is no way that could be expected; "": there are all */
 };
 
-/* `running`: what needs a restart.  `here`: this node's addresses.  0 or -errno. */
+/* `running`: what needs a restart.  `here`: this node's addresses.  `owners`: of egress addresses.
+ * 0 or -errno. */
 int ways_find(struct ways *ways, const struct config *config, const struct config *running,
-	const struct address_list *here, struct error *e) WARN_UNUSED;
+	const struct address_list *here, const struct plan_owner *owners, size_t n_owners,
+	struct error *e) WARN_UNUSED;
+/* What a peer of WireGuard gets whose gateway has the egress addresses: lines of a shell script. */
+void ways_print_leads(const struct ways *ways, FILE *out);
 bool ways_equal(const struct ways *a, const struct ways *b);

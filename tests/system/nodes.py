@@ -7,19 +7,20 @@
     w2   45.0.0.5   pods 10.42.3.0/24  --+               +-- partner2
 
 Each node has what Flannel makes there: the bridge cni0 with two pods, and towards the other
-nodes flannel.1 and flannel-v6.1 (backend vxlan), routes by node address (host-gw), or the
-devices of wireguard.py.
+nodes flannel.1 and flannel-v6.1 (backend vxlan), routes by node address (host-gw), flannel-wg and
+flannel-wg-v6 (wireguard), or the devices of tun.py.
 The outside is that of world.py, and what leaves anywhere passes the router `net`.
 """
 import ipaddress
 import socket
 import struct
 
+import tun
 import wireguard
 from world import (DNS, PREFIX, Host, Namespace, give_address, link, wire_partners)
 
 NAMES = ("gw1", "gw2", "w1", "w2")
-BACKENDS = ("vxlan", "host-gw", "wireguard")
+BACKENDS = ("vxlan", "host-gw", "wireguard", "tun")
 ROUTER = {4: DNS, 6: "2a00::1"}
 DEVICE = {4: "flannel.1", 6: "flannel-v6.1"}
 MTU = {4: 1450, 6: 1430}  # of an uplink of 1500, less what vxlan adds
@@ -42,6 +43,8 @@ class Node(Host):
         self.pod_addresses = (self._pod(11), self._pod(12))
         if backend == "wireguard":
             self.pod_mtu = wireguard.MTU
+        if backend == "tun":
+            self.pod_mtu = tun.MTU
         self.gw = Namespace(name, prefix)
         self.namespaces.append(self.gw)
 
@@ -73,6 +76,8 @@ class Node(Host):
         """The way to the others' pods."""
         if self.backend == "vxlan":
             self.make_vxlan(others)
+        if self.backend == "wireguard":
+            wireguard.make(self, others)
         if self.backend != "host-gw":
             return
         for version in (4, 6):
@@ -103,12 +108,18 @@ class Node(Host):
         self.gw.run("bridge", "fdb", "append", mac, "dev", device, "dst", other.node[version],
                     "self", "permanent", check=True)
 
+    @property
+    def towards_pods(self):
+        """The addresses that it speaks with to pods of other nodes."""
+        return self.node if self.backend == "host-gw" else self.flannel
+
     # What happens to a node.
 
     def rp_filter(self, value):
         super().rp_filter(value)
         if self.backend != "host-gw":
-            device = DEVICE[4] if self.backend == "vxlan" else wireguard.DEVICE[4]
+            device = {"vxlan": DEVICE, "wireguard": wireguard.DEVICE, "tun": tun.DEVICE}[
+                self.backend][4]
             self.sysctl(**{f"net/ipv4/conf/{device}/rp_filter": value})
 
     def unplug(self):
@@ -169,8 +180,8 @@ class Nodes:
             for node in self.all:
                 node.join(self.others(node))
                 self.net.ip(*(f"route add {node.pods[v]} via {node.node[v]}" for v in (4, 6)))
-            if backend == "wireguard":
-                self.relay = wireguard.Relay(self.all)
+            if backend == "tun":
+                self.relay = tun.Relay(self.all)
         except BaseException:
             self.remove()
             raise

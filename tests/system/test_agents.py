@@ -12,12 +12,13 @@ import socket
 
 import pytest
 
+import wireguard
 from cluster import FLAVOURS, LOCAL_NODE_PORT, NODE_PORT, POD_PORT, SERVICE
 from fleet import Fleet, delete_table, flush_routing, flush_steering
 from judge import Traffic
 from nodes import ROUTER
 from origin import Origin, UdpWhoami
-from stage import (BANK, BANK_NETWORKS, ELSEWHERE, OUTSIDE, POD_NETWORKS, PORT, bank, sources,
+from stage import (BANK, ELSEWHERE, OUTSIDE, POD_NETWORKS, PORT, bank, sources,
                    tasks)
 from test_datapath import PROHIBITED, refused
 from test_leaks import FirstPackets
@@ -34,8 +35,8 @@ def forms(*which):
 
 
 # Those that depend on how the others do it, and on how packets get to the gateway.
-EVERY_FORM = forms(*FORMS)
-BOTH_BACKENDS = forms(FORMS[0], FORMS[-1])
+EVERY_FORM = forms(*FORMS, wireguard.FORM)
+EVERY_BACKEND = forms(FORMS[0], FORMS[-1], wireguard.FORM)
 UDP_PORT = 5000
 
 
@@ -112,7 +113,7 @@ def test_the_cluster_and_node_ports_are_left_alone(fleet, rp_filter):
         for caller, address in ((fleet.nodes.partner2, PARTNER2), (fleet.nodes.partner1, PARTNER1)):
             assert seen_from(caller, w1.node[version], LOCAL_NODE_PORT) == address[version]
             assert seen_from(caller, w1.node[version], NODE_PORT) == w1.cni0[version]
-        between = gw1.flannel if gw1.backend == "vxlan" else gw1.node
+        between = gw1.towards_pods
         assert seen_from(fleet.nodes.partner2, gw1.node[version], NODE_PORT) == between[version]
         for node in fleet.nodes.all:
             seen = seen_from(node.pod2, w1.pod_addresses[0][version], POD_PORT)
@@ -169,7 +170,7 @@ def test_default_egress_on_every_node(fleet, default):
 
 # Path MTU.
 
-@BOTH_BACKENDS
+@EVERY_BACKEND
 @pytest.mark.parametrize("rp_filter", (0, 1))
 def test_path_mtu_errors_from_beyond_the_gateway_reach_the_pod(fleet, rp_filter):
     nodes = fleet.nodes
@@ -206,7 +207,7 @@ def test_before_the_first_start_of_an_agent_nothing_leaves(fleet):
         judge.verify()
 
 
-@BOTH_BACKENDS
+@EVERY_BACKEND
 def test_start_under_traffic_cuts_what_flannel_masqueraded(fleet):
     agent = fleet.egret["w1"]
     agent.stop()
@@ -321,7 +322,7 @@ def test_the_gateways_vxlan_is_deleted_and_made_again(fleet):
         scene.flows()
 
 
-@BOTH_BACKENDS
+@EVERY_BACKEND
 def test_conntrack_is_flushed(fleet):
     with fleet.scene() as scene:
         for name in ("w1", "gw1", "w2", "gw2"):
@@ -334,7 +335,7 @@ def late(daemon):
     return daemon.metric("egret_nat_denied_total", reason="late-answer")
 
 
-@BOTH_BACKENDS
+@EVERY_BACKEND
 @pytest.mark.parametrize("near", (False, True), ids=("beyond the router", "on the nodes' link"))
 def test_an_answer_to_a_flow_that_is_forgotten(fleet, near):
     """It comes before the pod's next packet, and must not be taken for the beginning of a flow
@@ -363,7 +364,7 @@ def test_an_answer_to_a_flow_that_is_forgotten(fleet, near):
     wait_for("it to be counted", lambda: late(fleet.egret["w1"]) >= before + 2)
 
 
-@BOTH_BACKENDS
+@EVERY_BACKEND
 @VERSIONS
 def test_a_connection_that_is_forgotten_goes_on_with_the_pods_next_packet(fleet, version):
     """What the partner sends before is not answered with a reset, and sent again."""
@@ -400,7 +401,7 @@ def datagram_service(node):
     }}"""
 
 
-@BOTH_BACKENDS
+@EVERY_BACKEND
 @pytest.mark.parametrize("rp_filter", (0, 1))
 def test_what_others_send_to_pods_begins_flows(fleet, rp_filter):
     """Nodes, whom the router brings straight to a pod's address (TCP, and ping), and clients of a
@@ -413,7 +414,7 @@ def test_what_others_send_to_pods_begins_flows(fleet, rp_filter):
     try:
         for version, pod in w1.pod_addresses[0].items():
             for node in (nodes.gw1, nodes.gw2, nodes.w2):
-                own = node.flannel if node.backend == "vxlan" else node.node
+                own = node.towards_pods
                 assert seen_from(node.gw, pod, POD_PORT) == own[version]
                 assert udp_seen_from(node.gw, pod) == own[version]
             for partner, address in ((nodes.partner1, PARTNER1), (nodes.partner2, PARTNER2)):
@@ -426,7 +427,7 @@ def test_what_others_send_to_pods_begins_flows(fleet, rp_filter):
         server.close()
 
 
-@BOTH_BACKENDS
+@EVERY_BACKEND
 def test_datagrams_that_a_router_brings_to_pods(fleet):
     """By the device of the nodes' own link they may be late answers, but for excluded networks."""
     nodes, w1, agent = fleet.nodes, fleet.nodes.w1, fleet.egret["w1"]
@@ -453,7 +454,7 @@ def test_datagrams_that_a_router_brings_to_pods(fleet):
         server.close()
 
 
-@BOTH_BACKENDS
+@EVERY_BACKEND
 def test_flannel_and_kube_proxy_write_their_rules_again_and_again(fleet):
     with fleet.scene() as scene:
         for n in range(4):

@@ -374,6 +374,11 @@ DAMAGE = {
     "a chain flushed": lambda gw: gw.nft("flush chain inet egret guard"),
     "a rule added": lambda gw: gw.nft("insert rule inet egret translate accept"),
     "a chain added": lambda gw: gw.nft("add chain inet egret intruder"),
+    "a chain within a rule": lambda gw: gw.nft(
+        "insert rule inet egret forward ip saddr 10.42.0.0/16 jump { counter; accept; }"),
+    "a chain with a chain within a rule": lambda gw: gw.nft(
+        "add chain inet egret intruder { type filter hook forward priority -20; }\n"
+        "add rule inet egret intruder ip saddr 10.42.0.0/16 jump { counter; accept; }"),
     "a set flushed": lambda gw: gw.nft("flush set inet egret ok4"),
     "a rule of routing": lambda gw: gw.ip("rule del pref 5220"),
     "routes": lambda gw: gw.run("ip", "route", "flush", "table", "7099", check=True),
@@ -437,6 +442,35 @@ def test_names_and_numbers_are_the_operators(served):
     wait_for("the table to be back", lambda: world.gw.run(
         "nft", "list", "chain", "inet", "gatekeeper", "guard").returncode == 0)
     assert seen_from(world.pod1, PARTNER2[4]) == EGRESS_BANK[4]
+
+
+def test_numbers_that_change_leave_nothing_behind(served):
+    """Of the old numbers, at a restart; of any, with --remove."""
+    stage = served()
+    gw, daemon = stage.world.gw, stage.daemon
+
+    def ours(*what):
+        return [line for version in ("-4", "-6")
+                for line in gw.run("ip", version, *what).stdout.splitlines() if "proto 230" in line]
+    assert len(ours("rule")) == 4 and ours("route", "show", "table", "7099")
+    daemon.stop()
+    daemon.config["nat"].update({"route-table": 7300, "rule-priority": 5400,
+                                 "mark-mask": "0x00ff0000"})
+    daemon.write_config()
+    daemon.start()
+    wait_for("egretd to be ready", daemon.ready)
+    rules = ours("rule")
+    assert len(rules) == 4 and all(rule.startswith(("5399:", "5400:")) for rule in rules)
+    assert not ours("route", "show", "table", "7099")
+    for version in (4, 6):
+        assert seen_from(stage.world.pod1, PARTNER2[version]) == EGRESS_BANK[version]
+        assert seen_from(stage.world.pod1, PARTNER1[version]) == EGRESS[version]
+    daemon.stop()
+    for key in ("route-table", "rule-priority", "mark-mask"):
+        del daemon.config["nat"][key]
+    daemon.write_config()
+    assert daemon.command("--remove").returncode == 0
+    assert not ours("rule") and not ours("route", "show", "table", "all")
 
 
 COLLISIONS = {

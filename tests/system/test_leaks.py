@@ -317,6 +317,7 @@ def test_exhausted_ports(special):
     """One pod has used every port of the egress address; what another sends stays here."""
     stage = special()
     world = stage.world
+    world.gw.run("sysctl", "-qw", "net.netfilter.nf_conntrack_udp_timeout=600", check=True)
     with world.partner2.socket(kind=socket.SOCK_DGRAM) as sink, \
             Judge(world, (("flood", ("45.0.2.0/24",), sources(EGRESS_BANK), 17, SINK),
                           ("rest", ("0.0.0.0/0", "::/0"), ELSEWHERE))) as judge:

@@ -7,7 +7,9 @@ import subprocess
 import pytest
 
 from daemon import EGRETD, ROOT, is_running
-from world import PARTNER1, PARTNER2, wait_for
+from origin import Listener
+from test_snat import seen_from, table
+from world import EGRESS_BANK, EGRESS_OTHER, PARTNER1, PARTNER2, wait_for
 
 CHECK = os.path.join(ROOT, "tests/unit/daemon/admin/metrics_check.py")
 
@@ -137,3 +139,99 @@ def test_the_next_proxy_has_nats_metrics_at_once(egretd):
     os.kill(before, signal.SIGKILL)
     wait_for("another proxy", lambda: not is_running(before) and daemon.ready())
     assert learnt(daemon) == 2
+
+
+# What is known of a host goes with it, whatever section of the next policy names it.
+
+BOTH = "v4.partner1.test, partner2.test"
+FALLBACK = pytest.mark.parametrize("fallback", ("gateway", "deny"))
+
+
+def bank(hosts, name="bank", egress=EGRESS_BANK):
+    return acl(hosts, name, f"ports = 80, 7000\nnat = resolve\negress-ip = {egress[4]}\n")
+
+
+def end_dns(daemon):
+    """Nothing can be learnt any more, and the proxy remembers nothing."""
+    daemon.config["dns"]["servers"] = "45.0.0.1:54"
+    daemon.write_config()
+    daemon.reload()
+    before = daemon.proxy
+    os.kill(before, signal.SIGKILL)
+    wait_for("another proxy", lambda: not is_running(before) and daemon.ready())
+    daemon.wait_log("no addresses of partner2.test for NAT")
+
+
+def follows(world, egretd, fallback):
+    """A gateway whose NAT follows the names of partner bank."""
+    daemon = egretd(bank(BOTH), nat=True, config={"gateway": {"default-egress": fallback}})
+    wait_for("NAT", lambda: all(a in table(world) for a in (PARTNER1[4], PARTNER2[4])))
+    return daemon
+
+
+def flows(world, address, port=7000):
+    return world.gw.run(
+        "conntrack", "-L", "-p", "tcp", "-d", address, "--dport", str(port)).stdout
+
+
+def goes_on(pod, partner):
+    pod.sendall(b"ping")
+    assert partner.read(4) == b"ping"
+
+
+@FALLBACK
+@pytest.mark.parametrize("after", [
+    bank(BOTH, "the-bank"),
+    bank("partner2.test") + bank("v4.partner1.test", "other"),
+    bank("V4.Partner1.test", "other") + bank("v4.partner1.test", egress=EGRESS_OTHER),
+], ids=["renamed", "another partner", "two partners"])
+def test_a_host_leaves_as_before_whoever_names_it(world, egretd, origin1, fallback, after):
+    daemon = follows(world, egretd, fallback)
+    with Listener(world.partner1, 7000) as listener, world.pod1.connect(PARTNER1[4], 7000) as pod:
+        partner = listener.accept()
+        assert partner.peer == EGRESS_BANK[4]
+        end_dns(daemon)
+        daemon.reload(after)
+        assert seen_from(world.pod1, PARTNER1[4]) == EGRESS_BANK[4]
+        goes_on(pod, partner)
+        partner.close()
+
+
+@FALLBACK
+def test_a_host_leaves_as_its_new_partner_says(world, egretd, origin1, fallback):
+    daemon = follows(world, egretd, fallback)
+    with Listener(world.partner1, 7000) as listener, world.pod1.connect(PARTNER1[4], 7000):
+        listener.accept().close()
+        end_dns(daemon)
+        daemon.reload(bank("partner2.test") + bank("v4.partner1.test", "other", EGRESS_OTHER))
+        assert seen_from(world.pod1, PARTNER1[4]) == EGRESS_OTHER[4]
+
+
+def test_a_host_leaves_as_before_when_the_edit_is_rolled_back(world, egretd, origin1):
+    daemon = follows(world, egretd, "deny")
+    end_dns(daemon)
+    before = daemon.proxy
+    os.kill(before, signal.SIGSTOP)  # the kernel has what the proxy does not follow
+    daemon.write("acl.ini", bank(BOTH, "the-bank"))
+    wait_for("the kernel", lambda: "the-bank" in table(world))
+    assert seen_from(world.pod1, PARTNER1[4]) == EGRESS_BANK[4]
+    os.kill(before, signal.SIGKILL)
+    daemon.wait_log("reload refused, generation 2 stays in force")
+    assert "the-bank" not in table(world)
+    assert seen_from(world.pod1, PARTNER1[4]) == EGRESS_BANK[4]
+    assert status(daemon)["nat"]["learnt"] == 3
+
+
+@FALLBACK
+def test_flows_to_a_host_that_is_taken_out_end(world, egretd, fallback):
+    daemon = follows(world, egretd, fallback)
+    with Listener(world.partner1, 7000) as out, world.pod1.connect(PARTNER1[4], 7000), \
+            Listener(world.partner2, 7000) as stays, world.pod1.connect(PARTNER2[4], 7000) as pod:
+        gone, partner = out.accept(), stays.accept()
+        assert gone.peer == partner.peer == EGRESS_BANK[4]
+        assert "ESTABLISHED" in flows(world, PARTNER1[4])
+        daemon.reload(bank("partner2.test"))
+        assert "ESTABLISHED" not in flows(world, PARTNER1[4])
+        goes_on(pod, partner)
+        gone.close()
+        partner.close()

@@ -6,6 +6,7 @@ import contextlib
 
 import pytest
 
+import wireguard
 from cluster import (CLUSTER, FLAVOURS, LOCAL_NODE_PORT, NODE_PORT, POD_PORT, SERVICE, Cluster, Site)
 from daemon import Daemons
 from judge import Judge, Server, Traffic
@@ -23,8 +24,8 @@ def forms(*which):
     return pytest.mark.parametrize("nodes", which, indirect=True, ids="-".join)
 
 
-EVERY_FORM = forms(*FORMS)
-BOTH_BACKENDS = forms(FORMS[0], FORMS[-1])
+EVERY_FORM = forms(*FORMS, wireguard.FORM)
+EVERY_BACKEND = forms(FORMS[0], FORMS[-1], wireguard.FORM)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_services_and_node_ports(nodes, version, bridged):
     assert seen_from(gw1.pod1, SERVICE[version]) == gw1.pod_addresses[0][version]
     assert seen_from(nodes.partner2, w1.node[version], NODE_PORT) == w1.cni0[version]
     assert seen_from(nodes.partner2, w1.node[version], LOCAL_NODE_PORT) == PARTNER2[version]
-    between = gw1.flannel if gw1.backend == "vxlan" else gw1.node
+    between = gw1.towards_pods
     assert seen_from(nodes.partner2, gw1.node[version], NODE_PORT) == between[version]
 
 
@@ -107,7 +108,7 @@ def test_vxlan_is_as_flannel_makes_it(nodes):
                 "vxlan id 1 ", "dstport 8472", "nolearning", f"mtu {MTU[version]}"))
 
 
-@BOTH_BACKENDS
+@EVERY_BACKEND
 def test_the_judge_sees_a_pods_address_that_leaks(nodes):
     """From a worker, without masquerade; and frames between nodes do not concern it."""
     with Judge(nodes, (("bank", ("45.0.2.0/24", "2a00:0:0:2::/64"), ("45.0.0.4", "2a00::4")),
@@ -152,6 +153,9 @@ def steered_by_hand(worker, gateway):
     """Everything that the worker's pods send beyond the cluster goes to the gateway."""
     if worker.backend == "vxlan":
         via = {v: f"via {gateway.flannel[v]} dev {DEVICE[v]} onlink" for v in (4, 6)}
+    elif worker.backend == "wireguard":
+        via = {v: f"via {gateway.flannel[v]} dev {wireguard.DEVICE[v]} onlink" for v in (4, 6)}
+        wireguard.lead(worker, gateway)
     else:
         via = {v: f"via {gateway.node[v]} dev eth0" for v in (4, 6)}
     worker.gw.nft(BY_HAND)
@@ -168,9 +172,11 @@ def steered_by_hand(worker, gateway):
         for version in ("-4", "-6"):
             worker.gw.run("ip", version, "rule", "del", "pref", "5219")
             worker.gw.run("ip", version, "route", "flush", "table", "7007")
+        if worker.backend == "wireguard":
+            wireguard.lead_no_more(worker, gateway)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def gateway(nodes, tmp_path_factory):
     """egretd on gw1, which has the addresses."""
     nodes.gw1.add_egress(EGRESS, EGRESS_BANK)
@@ -180,7 +186,7 @@ def gateway(nodes, tmp_path_factory):
     nodes.gw1.remove_egress(EGRESS, EGRESS_BANK)
 
 
-@BOTH_BACKENDS
+@EVERY_BACKEND
 @pytest.mark.parametrize("rp_filter", (0, 1, 2))
 @VERSIONS
 def test_a_gateway_translates_pods_of_other_nodes(nodes, gateway, version, rp_filter):
@@ -230,7 +236,7 @@ def path_mtu(pod, address):
     return int(words[words.index("mtu") + 1]) if "mtu" in words else None
 
 
-@BOTH_BACKENDS
+@EVERY_BACKEND
 @pytest.mark.parametrize("rp_filter", (0, 1))
 @VERSIONS
 def test_path_mtu_errors_come_back_by_the_gateway(nodes, gateway, version, rp_filter):

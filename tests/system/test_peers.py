@@ -9,7 +9,8 @@ import pytest
 
 from daemon import EGRETD
 from fleet import Fleet
-from world import EGRESS, EGRESS_BANK, PARTNER1, PARTNER2, wait_for
+from stage import BANK
+from world import EGRESS, EGRESS_BANK, EGRESS_OTHER, PARTNER1, PARTNER2, wait_for
 
 MANAGED = {"gateway": {"egress-ip": f"{EGRESS[4]}, {EGRESS[6]}"}, "nat": {"manage-address": "yes"}}
 
@@ -28,6 +29,21 @@ def managed(nothing_is_left, tmp_path_factory):
     made = Fleet(tmp_path_factory, "managed", owners={}, config=MANAGED)
     yield made
     made.close()
+
+
+@pytest.fixture
+def fleet(nothing_is_left, tmp_path_factory):
+    """A function: a fleet of the test's own, in which egretd manages or does not."""
+    made = []
+
+    def make(**options):
+        made.append(Fleet(tmp_path_factory, "own", **options))
+        make.made += made[-1].made
+        return made[-1]
+    make.made = []
+    yield make
+    for one in made:
+        one.close()
 
 
 def ctl(daemon, *args):
@@ -283,3 +299,136 @@ def test_sigterm_lets_the_addresses_go_before_all_else(managed):
     w1.wait_log("gateway gw1 does not answer")
     gw1.start()
     first_has_all(managed)
+
+
+# Addresses that are new to a gateway.
+
+OTHER = (BANK + "[partner other]\ncidr = 45.9.0.0/24, 2a00:9::/64\n"
+         f"egress-ip = {EGRESS_OTHER[4]}, {EGRESS_OTHER[6]}\n")
+
+
+@pytest.mark.parametrize("verb, done", (("release", "released"), ("claim", "claimed")))
+def test_a_command_while_others_are_heard_out_decides_what_it_names(fleet, verb, done):
+    """gw2 is not there, so gw1 claims the others when it has waited for it."""
+    made = fleet(owners={}, config=MANAGED, start=False)
+    gw1, node = made.egret["gw1"], made.nodes.gw1
+    gw1.start(ready=False)
+    wait_for("the command to be taken",
+             lambda: ctl(gw1, verb, EGRESS_BANK[4]).stdout == f"ok {done} {EGRESS_BANK[4]}\n")
+    wait_for("the others to come", lambda: here(node, EGRESS))
+    shown = node.gw.run("ip", "addr", "show", "dev", "eth0").stdout
+    assert f" {EGRESS_BANK[6]}/" in shown
+    assert (f" {EGRESS_BANK[4]}/" in shown) == (verb == "claim")
+    assert status(gw1)["released"] == ([EGRESS_BANK[4]] if verb == "release" else [])
+
+
+def test_what_is_left_of_a_life_before_is_released_while_others_are_heard_out(managed):
+    gw1, node = managed.egret["gw1"], managed.nodes.gw1
+    first_has_all(managed)
+    gw1.kill()
+    assert here(node, EGRESS, EGRESS_BANK)
+    gw1.start(ready=False)
+    wait_for("the command to be taken",
+             lambda: ctl(gw1, "release", "all").stdout == "ok released all\n")
+    assert nowhere(node, EGRESS, EGRESS_BANK)
+
+
+def test_an_address_that_a_reload_brings_comes_to_one_gateway(managed):
+    """To gw1, unless it is late.  Flows with those that are there already go on."""
+    gw1, gw2 = managed.egret["gw1"], managed.egret["gw2"]
+    first_has_all(managed)
+    with managed.scene() as scene:
+        for daemon in (gw1, gw2):
+            daemon.reload(OTHER)
+        for address in EGRESS_OTHER.values():
+            wait_for("one not to have it", lambda a=address: re.search(
+                f"{a} (is on gateway gw., so it is not claimed|was claimed by another gateway)",
+                gw1.log() + gw2.log()))
+        wait_for("one to have it", lambda: sorted(
+            (here(node, EGRESS_OTHER), nowhere(node, EGRESS_OTHER))
+            for node in (managed.nodes.gw1, managed.nodes.gw2)) == [(False, True), (True, False)])
+        assert here(managed.nodes.gw1, EGRESS, EGRESS_BANK)
+        scene.flows()
+        assert not scene.resets()
+    assert not texts(EGRESS, EGRESS_BANK) & set(status(gw1)["released"])
+    for daemon in (gw1, gw2):
+        wait_for("it to be ready", daemon.ready)
+
+
+def test_of_two_that_claim_after_a_reload_the_later_one_gives_up_what_is_new(managed):
+    """What it has had for longer stays."""
+    gw1, gw2 = managed.egret["gw1"], managed.egret["gw2"]
+    node1, node2 = managed.nodes.gw1, managed.nodes.gw2
+    first_has_all(managed)
+    for address in EGRESS_BANK.values():
+        assert ctl(gw1, "release", address).returncode == 0
+        assert ctl(gw2, "claim", address).returncode == 0
+    node1.gw.nft(CUT)
+    try:
+        wait_for("gw1 to be down for gw2", lambda: "gw1" not in known(gw2))
+        for daemon in (gw1, gw2):
+            daemon.reload(OTHER)
+        wait_for("both to have it", lambda: all(
+            here(node, EGRESS_OTHER) for node in (node1, node2)))
+    finally:
+        node1.gw.nft("delete table inet cut")
+    wait_for("gw2 to give it up", lambda: nowhere(node2, EGRESS_OTHER))
+    gw2.wait_log(f"{EGRESS_OTHER[4]} was claimed by another gateway at the same time")
+    assert here(node1, EGRESS, EGRESS_OTHER) and here(node2, EGRESS_BANK)
+    for daemon in (gw1, gw2):
+        wait_for("it to be ready", daemon.ready, 60)
+
+
+def test_addresses_that_egretd_is_to_manage_after_a_reload_stay_where_they_are(fleet):
+    made = fleet(owners={"gw1": (EGRESS, EGRESS_BANK)}, config={"gateway": MANAGED["gateway"]})
+    gw1, gw2 = made.egret["gw1"], made.egret["gw2"]
+    for daemon in (gw2, gw1):
+        daemon.config["nat"]["manage-address"] = "yes"
+        daemon.write_config()
+        daemon.settle()
+    for address in (*EGRESS.values(), *EGRESS_BANK.values()):
+        gw2.wait_log(f"{address} is on gateway gw1, so it is not claimed")
+    assert here(made.nodes.gw1, EGRESS, EGRESS_BANK)
+    assert nowhere(made.nodes.gw2, EGRESS, EGRESS_BANK)
+    assert gw1.ready() and gw2.ready()
+
+
+# Commands that cannot be obeyed.
+
+def test_what_stays_on_the_node_is_not_said_to_be_released(managed):
+    """Somebody else had added it: it is told as before, and nobody brings it back."""
+    gw1, node, bank = managed.egret["gw1"], managed.nodes.gw1, EGRESS_BANK[4]
+    first_has_all(managed)
+    assert ctl(gw1, "release", bank).returncode == 0
+    node.gw.ip(f"addr add {bank}/32 dev eth0")
+    assert ctl(gw1, "claim", bank).stdout == f"ok claimed {bank}\n"
+    done = ctl(gw1, "release", "all")
+    assert done.returncode == 1
+    assert f"{bank}/32 on eth0 (egretd did not add it)" in done.stdout + done.stderr
+    assert EGRESS[4] not in done.stdout + done.stderr
+    assert nowhere(node, EGRESS)
+    wait_for("w1 to know", lambda: known(managed.egret["w1"]).get("gw1") == {bank})
+    assert known(gw1)["gw1"] == {bank}
+    node.gw.ip(f"addr del {bank}/32 dev eth0")
+    wait_for("w1 to know", lambda: known(managed.egret["w1"]).get("gw1") == set())
+    assert ctl(gw1, "release", "all").stdout == "ok released all\n"
+    assert nowhere(node, EGRESS, EGRESS_BANK)
+
+
+def test_a_claim_that_fails_says_why_and_changes_nothing(special):
+    stage = special(config={"nat": {"manage-address": "yes"},
+                            "gateway": {"egress-interface": "up9"}}, egress=False, start=False)
+    gw, daemon = stage.world.gw, stage.daemon
+    make = f"link add up9 type veth peer name up9p netns {stage.world.net.name}", "link set up9 up"
+    gw.ip(*make)
+    daemon.start()
+    assert ctl(daemon, "release", "all").stdout == "ok released all\n"
+    gw.ip("link del up9")
+    for which in ("all", EGRESS_BANK[4]):
+        assert ctl(daemon, "claim", which).stdout.startswith(
+            "error: not claimed: egress-interface = up9: ")
+        assert status(daemon)["released"] == "all"
+    gw.ip(*make)
+    assert ctl(daemon, "claim", EGRESS_BANK[4]).stdout == f"ok claimed {EGRESS_BANK[4]}\n"
+    shown = gw.run("ip", "addr", "show", "dev", "up9").stdout
+    assert f" {EGRESS_BANK[4]}/32 " in shown and EGRESS[4] not in shown

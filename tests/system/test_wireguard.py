@@ -1,108 +1,138 @@
-"""Flannel's wireguard-native: what is between pods passes its tunnel, and answers of partners do not.
+"""Flannel's wireguard-native: the owner's peer is allowed all that has no network of its own.
 
-So nothing is steered to another node there; it is refused, and nothing leaves otherwise.
+Steering as such is in test_agents.py, with the other backends.
 """
-import contextlib
-import itertools
-import os
-
 import pytest
 
-from cluster import POD_PORT
+import wireguard
+from failover import Outages
 from fleet import Fleet
-from judge import Traffic
-from origin import Origin, UdpWhoami
-from stage import PORT, tasks
-from test_snat import seen_from
-from wireguard import DEVICE
-from world import EGRESS, EGRESS_BANK, PARTNER1, PARTNER2, wait_for
+from test_failover import BOTH, move
+from world import EGRESS_BANK, wait_for
 
-UDP_PORT = 5000
-VERSIONS = pytest.mark.parametrize("version", (4, 6))
+pytestmark = wireguard.NEEDED
 
 
 @pytest.fixture(scope="module")
-def fleet(nothing_is_left, tmp_path_factory):
-    if not os.path.exists("/dev/net/tun"):
-        pytest.skip("no TUN devices here")
-    with contextlib.ExitStack() as clean:
-        made = Fleet(tmp_path_factory, "wg", backend="wireguard", start=False)
-        clean.callback(made.close)
-        nodes = made.nodes
-        for server in (Origin(nodes.partner1), Origin(nodes.partner2),
-                       Origin(nodes.w1.pod1, POD_PORT), UdpWhoami(nodes.partner2, UDP_PORT)):
-            clean.callback(server.close)
-        made.start("gw1", "gw2")
-        for name in ("w1", "w2"):
-            made.egret[name].start(ready=False)
-            made.egret[name].wait_log("no way to gateway gw1 over IPv")
-        yield made
+def fleet_of_module(nothing_is_left, tmp_path_factory):
+    made = Fleet(tmp_path_factory, "wg", backend="wireguard", owners={"gw1": BOTH})
+    yield made
+    made.close()
 
 
-@VERSIONS
-def test_the_tunnel_carries_what_is_between_pods(fleet, version):
-    w1 = fleet.nodes.w1
+@pytest.fixture
+def fleet(fleet_of_module):
+    yield fleet_of_module
+    fleet_of_module.restore()
+
+
+def wait_lead(node, to):
+    wait_for(f"{node} to lead to {to}", lambda: wireguard.leads(node, to))
+
+
+def test_only_the_owners_peer_is_allowed_more(fleet):
+    gw1, gw2, w1, w2 = fleet.nodes.all
+    for node in (gw2, w1, w2):
+        wait_lead(node, gw1)
     for node in fleet.nodes.all:
-        seen = seen_from(node.pod2, w1.pod_addresses[0][version], POD_PORT)
-        assert seen == node.pod_addresses[1][version]
+        for other in fleet.nodes.others(node):
+            for version in (4, 6):
+                if other is not gw1:
+                    assert wireguard.allowed(node, other, version) == {wireguard.own(other, version)}
 
 
-@VERSIONS
-def test_pods_of_the_gateway_leave_with_the_egress_address(fleet, version):
-    gw1 = fleet.nodes.gw1
-    assert seen_from(gw1.pod1, PARTNER2[version]) == EGRESS_BANK[version]
-    assert seen_from(gw1.pod2, PARTNER1[version]) == EGRESS[version]
-    with gw1.pod2.connect(PARTNER2[version], UDP_PORT, datagrams=True) as s:
-        s.send(b"who am I?")
-        assert s.recv(100).decode() == EGRESS_BANK[version]
+def test_the_plan_says_what_the_peers_get(fleet):
+    plan = fleet.egret["w1"].command("--plan").stdout
+    for gateway in (fleet.nodes.gw1, fleet.nodes.gw2):
+        assert (f"# wg set flannel-wg peer KEY-OF-{gateway.flannel[4]} allowed-ips +0.0.0.0/0 "
+                "# when it has the egress addresses\n") in plan
+        assert f"# wg set flannel-wg-v6 peer KEY-OF-{gateway.flannel[6]} allowed-ips +::/0" in plan
 
 
-def test_the_proxy_serves_pods_of_all_nodes(fleet):
-    for node in fleet.nodes.all:
-        answer = fleet.egret["gw1"].get(f"http://{PARTNER2[4]}/whoami", namespace=node.pod1)
-        assert answer.text == EGRESS_BANK[4]
+def test_flannel_sets_a_peer_again(fleet):
+    gw1, w1 = fleet.nodes.gw1, fleet.nodes.w1
+    with fleet.scene() as scene:
+        for _ in range(3):
+            for version in (4, 6):
+                wireguard.add_peer(w1, gw1, version)
+            scene.more(20)
+            wait_lead(w1, gw1)
+        scene.flows()
+        assert scene.resets() == []
+    fleet.egret["w1"].wait_log("somebody changed the datapath .routes.: repaired")
 
 
-@pytest.mark.parametrize("rp_filter", (0, 1, 2))
-def test_what_would_be_steered_is_refused(fleet, rp_filter):
-    """Not sent on a way that no answer comes back on, and never with another source: from pods
-    that are known or new, and with the table flushed under them."""
-    nodes, w1 = fleet.nodes, fleet.nodes.w1
-    to_bank = tasks(PARTNER2, PORT, tcp=40, stream=20, udp=40, fixed=20, ping=10, invalid=20)
-    to_web = tasks(PARTNER1, PORT, tcp=20, udp=20)
-    for node in nodes.all:
-        node.rp_filter(rp_filter)
-    before = dict(nodes.relay.refused)
-    new = None
-    with contextlib.ExitStack() as stack:
-        judge = stack.enter_context(fleet.judge())
-        traffic = [stack.enter_context(Traffic(pod, *some)) for pod, some in (
-            (w1.pod1, to_bank), (nodes.w2.pod2, to_web), (nodes.gw2.pod1, to_bank))]
+def test_flannel_starts_again(fleet):
+    """The gateway's peer comes last."""
+    gw1, w1 = fleet.nodes.gw1, fleet.nodes.w1
+    with fleet.scene() as scene:
+        wireguard.delete(w1)
+        scene.more()
+        wireguard.make(w1, [node for node in fleet.nodes.others(w1) if node is not gw1])
+        scene.more()
+        for version in (4, 6):
+            wireguard.add_peer(w1, gw1, version)
+        wait_lead(w1, gw1)
+        scene.flows()
+    wait_for("w1 to be ready", fleet.egret["w1"].ready)
+
+
+def test_remove_takes_the_lead_away(fleet):
+    agent, w1 = fleet.egret["w1"], fleet.nodes.w1
+    agent.stop()
+    assert agent.command("--remove").returncode == 0
+    for other in fleet.nodes.others(w1):
+        for version in (4, 6):
+            assert wireguard.allowed(w1, other, version) == {wireguard.own(other, version)}
+    fleet.start("w1")
+    wait_lead(w1, fleet.nodes.gw1)
+
+
+def test_a_peer_that_is_no_node_keeps_what_it_has(fleet):
+    """Somebody's way to the internet: it is told, and nothing is sent to it."""
+    gw1, w1, agent = fleet.nodes.gw1, fleet.nodes.w1, fleet.egret["w1"]
+    stranger = "c3RyYW5nZXIgc3RyYW5nZXIgc3RyYW5nZXIgc3RyYW4="
+    agent.stop()
+    try:
+        w1.gw.run("wg", "set", "flannel-wg", "peer", stranger, "allowed-ips", "0.0.0.0/0",
+                  check=True)
+        agent.start(ready=False)
+        agent.wait_log(r"error.*flannel-wg: a peer that is no node has 0\.0\.0\.0/0")
+        assert not agent.ready()
+        assert "0.0.0.0/0" in w1.gw.run("wg", "show", "flannel-wg", "allowed-ips").stdout
+        assert wireguard.allowed(w1, gw1, 4) == {wireguard.own(gw1, 4)}
+    finally:
+        w1.gw.run("wg", "set", "flannel-wg", "peer", stranger, "remove")
+    wait_for("w1 to be ready", agent.ready)
+    wait_lead(w1, gw1)
+
+
+def test_the_lead_follows_the_addresses(fleet):
+    old, new = fleet.nodes.gw1, fleet.nodes.gw2
+    with fleet.scene() as scene:
+        outages = Outages(scene)
+        for _ in range(4):
+            with outages.one():
+                move(old, new, *BOTH)
+            scene.judge.verify()
+            assert scene.resets() == []
+            wait_lead(fleet.nodes.w1, new)
+            old, new = new, old
+        outages.print("WireGuard")
+
+
+def test_addresses_on_two_gateways_are_told(fleet):
+    """One goes on, the other is refused: nothing is sent to a gateway that has it not."""
+    gw1, gw2, agent = fleet.nodes.gw1, fleet.nodes.gw2, fleet.egret["w1"]
+    with fleet.scene() as scene:
+        move(gw1, gw2, EGRESS_BANK)
         try:
-            for one in traffic:
-                one.more(200)
-            new = w1.add_pod("new", {4: "10.42.2.100", 6: "fd42:0:0:2::100"})
-            with Traffic(new, *to_bank) as more:
-                more.more(100)
-            w1.gw.nft("flush ruleset")
-            fleet.rules["w1"].install()
-            wait_for("the table to be back", lambda: "guard" in w1.gw.run(
-                "nft", "list", "chain", "inet", "egret", "guard").stdout)
-            for one in traffic:
-                one.more(200)
-            assert judge.seen("bank") == judge.seen("web") == 0
-            judge.verify()
+            agent.wait_log("error.*no way to gateway gw2 over IPv4: flannel-wg leads to one "
+                           "gateway at a time, now gw1")
+            wait_for("w1 not to be ready", lambda: (
+                "leads to one gateway at a time" in agent.admin("/readyz").text))
+            scene.silent("bank")
+            scene.web["w1"].flow_again(seconds=30)
         finally:
-            if new:
-                w1.remove_pod(new)
-    assert nodes.relay.refused == before
-
-
-def test_it_is_told(fleet):
-    for name, version in itertools.product(("w1", "w2"), (4, 6)):
-        daemon = fleet.egret[name]
-        assert not daemon.ready()
-        assert "not ready: no way to gateway gw" in daemon.admin("/readyz").text
-        daemon.wait_log(rf"error.*no way to gateway gw\d over IPv\d: {DEVICE[4]}")
-        daemon.wait_metric("egret_gateway_up", 1, gateway="gw1", ip_version=version)
-    assert fleet.egret["gw1"].ready() and fleet.egret["gw2"].ready()
+            move(gw2, gw1, EGRESS_BANK)
+        scene.flows()

@@ -1,133 +1,87 @@
-"""Flannel's backend wireguard without the kernel's WireGuard: TUN devices, and a relay for them.
-
-What is WireGuard's for whoever routes over it is here: a device without link layer and next hops,
-packets that go to the peer whose allowed networks have their destination, by UDP between the
-nodes' addresses, and of what a peer sends only the packets whose source is in its own allowed
-networks.  Nothing is encrypted.
-"""
-import fcntl
+"""Flannel's backend wireguard-native, where the kernel has WireGuard: mode "separate", its default."""
+import functools
 import ipaddress
-import os
-import select
-import socket
-import struct
-import threading
+import subprocess
 
-DEVICE = {4: "flannel-wg", 6: "flannel-wg-v6"}  # mode "separate", which is Flannel's default
+import pytest
+
+DEVICE = {4: "flannel-wg", 6: "flannel-wg-v6"}
 MTU = 1420
 _PORT = {4: 51820, 6: 51821}
-_TUNSETIFF = 0x400454CA
-_TUN, _NO_PI = 0x0001, 0x1000
-_FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+_EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
 
 
-class Wireguard:
-    """The devices of one node; `peers` is set when all nodes have theirs."""
+def _is_here():
+    return subprocess.run(("unshare", "-n", "ip", "link", "add", "wg0", "type", "wireguard"),
+                          capture_output=True, check=False).returncode == 0
 
-    def __init__(self, node):
-        self.node = node
-        self.device, self.socket = {}, {}
-        for version in (4, 6):
-            self.device[version] = self._make_device(version)
-            self.socket[version] = node.gw.socket(_FAMILY[version], socket.SOCK_DGRAM)
-            self.socket[version].bind((node.node[version], _PORT[version]))
-            self.socket[version].setblocking(False)
 
-    def _make_device(self, version):
-        node, name = self.node, DEVICE[version]
-        with node.gw.inside():
-            fd = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
-            fcntl.ioctl(fd, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _TUN | _NO_PI))
+NEEDED = pytest.mark.skipif(not _is_here(), reason="this kernel has no WireGuard")
+FORM = pytest.param(("nft", "wireguard"), marks=NEEDED)
+
+
+@functools.cache
+def _keys(name):
+    """Private and public."""
+    private = subprocess.run(("wg", "genkey"), capture_output=True, check=True).stdout
+    public = subprocess.run(("wg", "pubkey"), input=private, capture_output=True, check=True).stdout
+    return private.decode(), public.decode().strip()
+
+
+def make(node, others):
+    for version, device in DEVICE.items():
         length = 32 if version == 4 else 128
         network = {4: "10.42.0.0/16", 6: "fd42::/48"}[version]
-        node.gw.ip(f"link set {name} mtu {MTU}",
-                   f"addr add {node.flannel[version]}/{length} dev {name}"
+        node.gw.ip(f"link add {device} mtu {MTU} type wireguard")
+        node.gw.run("wg", "set", device, "listen-port", str(_PORT[version]), "private-key",
+                    "/dev/stdin", input=_keys(node.name)[0], check=True)
+        node.gw.ip(f"addr add {node.flannel[version]}/{length} dev {device}"
                    + (" nodad" if version == 6 else ""),
-                   f"link set {name} up",
-                   f"route add {network} dev {name} scope link")
-        return fd
-
-    def close(self):
-        for version in (4, 6):
-            os.close(self.device[version])
-            self.socket[version].close()
+                   f"link set {device} up", f"route add {network} dev {device} scope link")
+        for other in others:
+            add_peer(node, other, version)
 
 
-def _address(packet, version, source):
-    at, size = (12, 4) if version == 4 else (8, 16)
-    at += 0 if source else size
-    return ipaddress.ip_address(packet[at:at + size])
+def add_peer(node, other, version):
+    """Also when it is there: as Flannel does, all that it is allowed anew."""
+    at = other.node[version]
+    node.gw.run("wg", "set", DEVICE[version], "peer", _keys(other.name)[1], "allowed-ips",
+                other.pods[version], "endpoint",
+                f"{at if version == 4 else f'[{at}]'}:{_PORT[version]}", check=True)
 
 
-class Relay:
-    """Carries the packets of all nodes' devices, until close()."""
+def delete(node):
+    node.gw.ip(*(f"link del {device}" for device in DEVICE.values()))
 
-    TURN = 64  # packets of one device or socket before the others have their turn
 
-    def __init__(self, nodes):
-        self.refused = {4: 0, 6: 0}  # packets of a peer whose source is not in its networks
-        self._ends = []
-        self._stop, self._wake = os.pipe2(os.O_CLOEXEC)
-        try:
-            for node in nodes:
-                self._ends.append(Wireguard(node))
-        except BaseException:
-            self._close_ends()
-            raise
-        self._peers = {v: [(ipaddress.ip_network(node.pods[v]), node.node[v]) for node in nodes]
-                       for v in (4, 6)}
-        self._poll = select.epoll()
-        self._on = {}
-        for end in self._ends:
-            for version in (4, 6):
-                self._watch(end.device[version], self._to_peer, end, version)
-                self._watch(end.socket[version].fileno(), self._from_peer, end, version)
-        self._poll.register(self._stop, select.EPOLLIN)
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+def allowed(node, other, version):
+    """The networks that `node` takes from and sends to `other`."""
+    lines = node.gw.run("wg", "show", DEVICE[version], "allowed-ips", check=True).stdout
+    for line in lines.splitlines():
+        key, networks = line.split("\t")
+        if key == _keys(other.name)[1]:
+            return {str(ipaddress.ip_network(network)) for network in networks.split()}
+    return set()
 
-    def close(self):
-        os.close(self._wake)
-        self._thread.join(10)
-        self._poll.close()
-        os.close(self._stop)
-        self._close_ends()
 
-    def _close_ends(self):
-        while self._ends:
-            self._ends.pop().close()
+def lead(node, other):
+    """What has no network of its own goes to `other`."""
+    for version in (4, 6):
+        node.gw.run("wg", "set", DEVICE[version], "peer", _keys(other.name)[1], "allowed-ips",
+                    f"{other.pods[version]},{_EVERYTHING[version]}", check=True)
 
-    def _watch(self, fd, move, end, version):
-        self._on[fd] = (move, end, version)
-        self._poll.register(fd, select.EPOLLIN)
 
-    def _run(self):
-        while True:
-            for fd, _ in self._poll.poll():
-                if fd == self._stop:
-                    return
-                move, end, version = self._on[fd]
-                try:
-                    for _ in range(self.TURN):
-                        move(end, version)
-                except BlockingIOError:
-                    pass
-                except OSError:
-                    pass  # no way to the peer now: the packet is lost
+def lead_no_more(node, other):
+    for version in (4, 6):
+        add_peer(node, other, version)
 
-    def _to_peer(self, end, version):
-        packet = os.read(end.device[version], 2048)
-        if packet[0] >> 4 != version:
-            return
-        to = _address(packet, version, source=False)
-        for network, at in self._peers[version]:
-            if to in network and at != end.node.node[version]:
-                end.socket[version].sendto(packet, (at, _PORT[version]))
 
-    def _from_peer(self, end, version):
-        packet, (at, *_) = end.socket[version].recvfrom(2048)
-        source = _address(packet, version, source=True)
-        if any(source in network for network, peer in self._peers[version] if peer == at):
-            os.write(end.device[version], packet)
-        else:
-            self.refused[version] += 1
+def leads(node, other):
+    """Whether all that has no network of its own goes to `other`, over both versions."""
+    return all(allowed(node, other, version) == {_EVERYTHING[version], own(other, version)}
+               for version in (4, 6))
+
+
+def own(node, version):
+    """The network of its pods, as allowed() has it."""
+    return str(ipaddress.ip_network(node.pods[version]))

@@ -234,6 +234,30 @@ static void says_which_device_is_not_there(void **state)
 	assert_string_equal(e.text, "egress address 203.0.113.10: no device nowhere0");
 }
 
+static void says_where_an_address_is_and_whose(void **state)
+{
+	const struct addr foreign = addr_of("203.0.113.11"), wide = addr_of("203.0.113.12"),
+			  own = addr_of("203.0.113.10"), none = addr_of("203.0.113.99");
+	struct address_place place;
+	struct address_list list;
+
+	(void)state;
+	make_node("ip addr add 203.0.113.11/32 dev out; ip addr add 203.0.113.12/24 dev out");
+	add("203.0.113.10");
+	list = load();
+	assert_true(address_find(&list, &own, &place));
+	assert_string_equal(place.device, "out");
+	assert_int_equal(place.prefix_length, 32);
+	assert_true(place.ours);
+	assert_true(address_find(&list, &foreign, &place));
+	assert_int_equal(place.ours, !list.tells_protocol);
+	assert_true(address_find(&list, &wide, &place));
+	assert_int_equal(place.prefix_length, 24);
+	assert_false(place.ours);
+	assert_false(address_find(&list, &none, &place));
+	address_list_fini(&list);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -244,6 +268,7 @@ int main(void)
 		cmocka_unit_test(an_address_under_detection_is_not_present),
 		cmocka_unit_test(tags_its_own_and_leaves_the_others),
 		cmocka_unit_test(says_which_device_is_not_there),
+		cmocka_unit_test(says_where_an_address_is_and_whose),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -350,6 +350,8 @@ static void check_case(const struct change_case *c)
 #define STEADY "[partner steady]\ncidr = 192.0.2.7\negress-ip = 203.0.113.11\n"
 #define SHOP "[partner shop]\nhosts = shop.test\nnat = resolve\negress-ip = 203.0.113.10\n"
 
+#define LATE "[partner late]\nhosts = shop.test\nnat = resolve\negress-ip = 203.0.113.11\n"
+
 static const struct change_case cases[] = {
 	{"a partner moves to another address", {STEADY BANK TEN, PLAIN},
 		{STEADY BANK ELEVEN, PLAIN},
@@ -496,6 +498,14 @@ static const struct change_case cases[] = {
 	{"a name's partner that moves when the name has moved on",
 		{SHOP, {NODE, SERVICES, .learnt = {"shop 198.51.100.9"}}},
 		{"[partner shop]\nhosts = shop.test\nnat = resolve\negress-ip = 203.0.113.11\n",
+			{NODE, SERVICES}},
+		{{"198.51.100.9", "uti", GONE}}},
+	{"a name that moved on, of two partners, one of which does not fit",
+		{SHOP LATE, {NODE, SERVICES, .learnt = {"shop 198.51.100.9", "late 198.51.100.9"}}},
+		{SHOP LATE "ports = 443\n", {NODE, SERVICES}}, {{"198.51.100.9", "uti", KEPT}}},
+	{"a name that moved on, and is only of a partner that leaves as another address",
+		{SHOP LATE, {NODE, SERVICES, .learnt = {"shop 198.51.100.9", "late 198.51.100.9"}}},
+		{LATE "[partner ten]\ncidr = 192.0.2.7\negress-ip = 203.0.113.10\n",
 			{NODE, SERVICES}},
 		{{"198.51.100.9", "uti", GONE}}},
 	{"a name whose address is known now", {SHOP, {NODE, SERVICES}},

@@ -406,10 +406,11 @@ static void alternate(const struct edition_of editions[2], const struct aim *aim
 	for (; changes < want || seconds() - start < FLOOD_SECONDS; changes++) {
 		struct audited audited = {plans[changes % 2], policies[changes % 2]};
 		const struct table_between between = {audit_flows, &audited};
+		const struct table_known known = {
+			.plan = changes % 4 < 2 ? NULL : plans[(changes + 1) % 2]};
 		struct error e = {0};
 
-		if (table_apply(plans[changes % 2],
-			    changes % 4 < 2 ? NULL : plans[(changes + 1) % 2], &between, &e))
+		if (table_apply(plans[changes % 2], &known, &between, &e))
 			fail_msg("%s", e.text);
 	}
 	end_flood();

@@ -3,7 +3,21 @@
  */
 #include "guard_world.h"
 
+#include <dlfcn.h>
+#include <libnftnl/object.h>
+
 #include "nat/counts.h"
+
+static int name_lost = -1; /* NFTNL_OBJ_... for which libnftnl had no memory */
+
+/* In front of libnftnl's. */
+const char *nftnl_obj_get_str(struct nftnl_obj *object, uint16_t attribute)
+{
+	const char *(*real)(struct nftnl_obj *, uint16_t) = dlsym(RTLD_NEXT, "nftnl_obj_get_str");
+
+	errno = ENOMEM;
+	return attribute == name_lost ? NULL : real(object, attribute);
+}
 
 #define MOST 16
 
@@ -134,6 +148,27 @@ static void denials_are_counted_by_name(void **state)
 	assert_int_equal(n_pairs, 0);
 }
 
+static void without_memory_for_a_counter_it_is_an_error(void **state)
+{
+	static const int names[] = {NFTNL_OBJ_TABLE, NFTNL_OBJ_NAME};
+
+	(void)state;
+	need_guard_world();
+	guard_plan(guard_acl);
+	for (size_t i = 0; i < COUNT_OF(names); i++) {
+		struct counter c = {.name = "block.nowhere"};
+		struct error e = {""};
+		int result;
+
+		name_lost = names[i];
+		result = counts_counters("egret", on_counter, &c, &e);
+		name_lost = -1;
+		assert_int_equal(result, -ENOMEM);
+		assert_int_equal(c.found, 0);
+	}
+	assert_int_equal(denials("block.nowhere"), 0);
+}
+
 static void without_the_table_nothing_is_counted(void **state)
 {
 	struct counter c = {.name = "block.nowhere"};
@@ -171,6 +206,7 @@ int main(void)
 		cmocka_unit_test(packets_inside_the_cluster_are_not_counted),
 		cmocka_unit_test(a_flow_with_another_source_is_counted_with_the_pods_address),
 		cmocka_unit_test(denials_are_counted_by_name),
+		cmocka_unit_test(without_memory_for_a_counter_it_is_an_error),
 		cmocka_unit_test(without_the_table_nothing_is_counted),
 		cmocka_unit_test(ten_thousand_pairs_are_read),
 	};

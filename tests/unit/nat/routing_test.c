@@ -256,6 +256,66 @@ static void leaves_what_is_not_ours(void **state)
 	assert_equal_and_free(shown(), before);
 }
 
+static int remove_stale(uint32_t n)
+{
+	struct error e = {0};
+	int result = routing_remove_stale(7099, 5220, n, &e);
+
+	if (result < 0)
+		fail_msg("%s", e.text);
+	return result;
+}
+
+static void removes_what_other_numbers_have_left_and_nothing_else(void **state)
+{
+	struct made made, other_made, way_made;
+	struct routing *routing = make_usual(&made), *other = make_usual(&other_made);
+	struct routing *way = make(&way_made, 0, pass, 4, all, 0);
+	char *before;
+
+	(void)state;
+	enter_new_namespace();
+	run("ip link set lo up; ip link add eth0 type veth peer name eth1; ip link set eth1 up; ip "
+	    "addr add 192.0.2.1/24 dev eth0;"
+	    " ip link set eth0 up");
+	other->table = 8123;
+	other->priority = 4321;
+	way->n_pods = parse(all, 1, way_made.pods);
+	way->mark = 0x2000000;
+	strcpy(way->ways[0].device, "eth0");
+	way->ways[0].via = addr_of("192.0.2.2");
+	/* Of others, ours, and theirs of our protocol that are not of our form. */
+	run("ip rule add pref 4321 from 10.42.0.0/16 fwmark 0/0xff000000 lookup 8123;"
+	    " ip rule add pref 97 from 10.42.0.0/16 lookup 8124 protocol 230;"
+	    " ip rule add pref 98 lookup main protocol 230;"
+	    " ip rule add pref 99 fwmark 1/0xff iif eth0 lookup 8999 protocol 230;"
+	    " ip route add 10.98.0.0/16 dev lo table 8999;"
+	    " ip route add 10.96.0.0/16 dev lo table 8999 protocol 230;"
+	    " ip route add unreachable 10.97.0.0/16 protocol 230");
+	apply(routing);
+	way->table = 7101;
+	way->priority = 5218;
+	apply(way);
+	before = shown();
+	assert_int_equal(remove_stale(18), 0);
+	for (uint32_t i = 0; i < 3; i++) { /* the same routes in several tables */
+		other->table = 8123 + 100 * i;
+		other->priority = 4321 + 100 * i;
+		apply(other);
+		way->table = other->table + 2;
+		way->priority = other->priority - 2;
+		apply(way);
+	}
+	assert_int_equal(remove_stale(18), 3 * (10 + 5));
+	assert_equal_and_free(shown(), before);
+	assert_int_equal(remove_stale(0), 10 + 5);
+	assert_int_equal(matches(routing), 0);
+	assert_int_equal(routing_remove(routing, NULL), 0);
+	assert_shown("10.97.0.0/16");
+	assert_shown("10.96.0.0/16");
+	assert_shown("lookup main proto 230");
+}
+
 static int rank(uint16_t type)
 {
 	static const uint16_t order[] = {RTM_NEWROUTE, RTM_NEWRULE, RTM_DELRULE, RTM_DELROUTE};
@@ -726,6 +786,7 @@ int main(void)
 		cmocka_unit_test(follows_every_change_of_what_is_asked),
 		cmocka_unit_test(repairs_what_others_did_to_ours),
 		cmocka_unit_test(leaves_what_is_not_ours),
+		cmocka_unit_test(removes_what_other_numbers_have_left_and_nothing_else),
 		cmocka_unit_test(is_never_open_in_between),
 		cmocka_unit_test(goes_before_a_foreign_route_to_the_same_network),
 		cmocka_unit_test(gives_up_where_another_is_in_its_place),

@@ -3,7 +3,11 @@
  */
 #include "helpers.h"
 
+#include <arpa/inet.h>
+#include <dlfcn.h>
 #include <errno.h>
+#include <libnftnl/table.h>
+#include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <poll.h>
@@ -12,7 +16,19 @@
 #include <time.h>
 
 #include "nat/netlink.h"
+#include "nat/state.h"
 #include "nat/table.h"
+
+static bool no_memory;
+
+/* In front of libnftnl's. */
+struct nftnl_table *nftnl_table_alloc(void)
+{
+	struct nftnl_table *(*real)(void) = dlsym(RTLD_NEXT, "nftnl_table_alloc");
+
+	errno = ENOMEM;
+	return no_memory ? NULL : real();
+}
 
 static const char acl[] = "[group payments]\n"
 			  "cidr = 10.42.3.0/24\n"
@@ -233,6 +249,15 @@ static const char *const interferences[] = {
 	"nft delete rule inet egret judge handle $(nft -a list chain inet egret judge |"
 	" grep -o 'handle [0-9]*$' | tail -1 | cut -d' ' -f2)",
 	"nft 'add counter inet egret stranger'",
+	"nft 'add quota inet egret stranger { over 1 mbytes; }'",
+	"nft 'add quota inet egret '$COUNTER' { over 1 mbytes; }'",
+	"nft 'add limit inet egret stranger { rate 1/second; };"
+	" insert rule inet egret guard limit name \"stranger\" accept'",
+	"nft 'add ct helper inet egret stranger { type \"ftp\" protocol tcp; }'",
+	"nft 'add ct timeout inet egret stranger { protocol tcp; policy = { established: 10 }; }'",
+	"nft 'add synproxy inet egret stranger { mss 1460; wscale 7; };"
+	" add map inet egret strangers { type ipv4_addr : synproxy;"
+	" elements = { 192.0.2.1 : \"stranger\" }; }'",
 	"nft add element inet egret sections4 '{ 192.0.3.0/24 : jump '$CLASS' }'",
 	"nft delete element inet egret exclude6 '{ fd43::/112 }'",
 	"nft flush map inet egret sections4",
@@ -244,6 +269,10 @@ static const char *const interferences[] = {
 	" add element inet egret sections4 { 192.0.2.0/25 : jump '$CLASS' }'",
 	"nft 'delete element inet egret sections4 { 192.0.2.0/24 };"
 	" add element inet egret sections4 { 192.0.2.0/24 : goto '$CLASS' }'",
+	"nft 'add chain inet egret stranger { type filter hook forward priority -20; };"
+	" add rule inet egret stranger ip saddr 10.42.0.0/16 jump { counter; accept; }'",
+	"nft 'insert rule inet egret forward ip saddr 10.42.0.0/16 jump { accept; }'",
+	"nft insert rule inet egret $CLASS goto '{ ip ttl 1 drop; accept; }'",
 	"nft 'add table inet egret { flags dormant; }'",
 	"nft 'delete table inet egret; add table inet egret;"
 	" add set inet egret exclude4 { type ipv6_addr; }; add chain inet egret guard'",
@@ -262,6 +291,8 @@ static void whatever_somebody_else_does_is_seen_and_undone(void **state)
 	wanted = listed();
 	for (size_t i = 0; i < COUNT_OF(interferences); i++) {
 		run("CLASS=$(nft list map inet egret sections4 | grep -o 'to_[0-9a-f]*' | head -1);"
+		    " COUNTER=$(nft list counters | grep -o 'counter [^ ]*' | head -1 | cut -d' ' "
+		    "-f2);"
 		    " %s 2>&1",
 			interferences[i]);
 		if (matches(plan) != 0)
@@ -273,6 +304,79 @@ static void whatever_somebody_else_does_is_seen_and_undone(void **state)
 	}
 	free(wanted);
 	plan_free(plan);
+}
+
+/* As `nft add element inet egret SET { * }`, or `{ * : accept }`, which not every nft can. */
+static void add_catch_all(const char *set, bool map)
+{
+	struct label label = {"add element to", set, NULL};
+	struct nlattr *list, *element, *data, *verdict;
+	struct mnl_socket *socket;
+	struct nlmsghdr *message;
+	struct batch batch;
+	struct error e = {0};
+
+	assert_int_equal(netlink_open(NETLINK_NETFILTER, &socket, &e), 0);
+	batch_begin(&batch, 0);
+	message = batch_open(&batch, NFT_MSG_NEWSETELEM, NLM_F_CREATE, &label);
+	mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_TABLE, "egret");
+	mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET, set);
+	list = mnl_attr_nest_start(message, NFTA_SET_ELEM_LIST_ELEMENTS);
+	element = mnl_attr_nest_start(message, NFTA_LIST_ELEM);
+	mnl_attr_put_u32(message, NFTA_SET_ELEM_FLAGS, htonl(ELEMENT_CATCH_ALL));
+	if (map) {
+		data = mnl_attr_nest_start(message, NFTA_SET_ELEM_DATA);
+		verdict = mnl_attr_nest_start(message, NFTA_DATA_VERDICT);
+		mnl_attr_put_u32(message, NFTA_VERDICT_CODE, htonl(NF_ACCEPT));
+		mnl_attr_nest_end(message, verdict);
+		mnl_attr_nest_end(message, data);
+	}
+	mnl_attr_nest_end(message, element);
+	mnl_attr_nest_end(message, list);
+	batch_close(&batch);
+	if (batch_commit(&batch, socket, &e))
+		fail_msg("%s", e.text);
+	batch_fini(&batch);
+	mnl_socket_close(socket);
+}
+
+static void an_element_without_a_key_is_seen_and_removed(void **state)
+{
+	static const struct {
+		const char *set;
+		bool map;
+	} to[] = {
+		{"exclude4", false},
+		{"exclude6", false},
+		{"hold4", false},
+		{"ok4", false},
+		{"hold6", false},
+		{"sections4", true},
+		{"sections6", true},
+		{"pools", true},
+	};
+	struct plan *plan = plan_of(acl, &dual_stack), *other = plan_of(other_acl, &dual_stack);
+
+	(void)state;
+	enter_new_namespace();
+	apply(plan);
+	for (size_t i = 0; i < COUNT_OF(to); i++) {
+		char *wanted = listed();
+
+		add_catch_all(to[i].set, to[i].map);
+		if (matches(plan) != 0)
+			fail_msg("not seen: %s", to[i].set);
+		apply(plan);
+		if (matches(plan) != 1)
+			fail_msg("not undone: %s", to[i].set);
+		assert_lists_equal(listed(), wanted);
+		add_catch_all(to[i].set, to[i].map);
+		apply(other);
+		assert_int_equal(matches(other), 1);
+		apply(plan);
+	}
+	plan_free(plan);
+	plan_free(other);
 }
 
 /* $PART and $NUMBER: a part of a map, and a number in it. */
@@ -386,7 +490,10 @@ static void a_refused_rule_is_named_and_nothing_is_applied(void **state)
 	apply(plan);
 	before = output_of("nft -a list ruleset");
 	for (int known = 0; known < 2; known++)
-		assert_int_equal(table_apply(bad, known ? plan : NULL, NULL, &e), -ENOENT);
+		assert_int_equal(
+			table_apply(
+				bad, &(struct table_known){.plan = known ? plan : NULL}, NULL, &e),
+			-ENOENT);
 	assert_non_null(strstr(e.text, "add rule to classify4: ip daddr @nowhere"));
 	assert_int_equal(matches(plan), 0); /* what nothing refers to is there */
 	apply(plan);
@@ -414,6 +521,25 @@ static void says_what_is_missing_without_the_privilege(void **state)
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
 	plan_free(plan);
+}
+
+static void without_memory_for_the_table_nothing_is_changed(void **state)
+{
+	struct plan *plan = plan_of(acl, &dual_stack), *other = plan_of(other_acl, &dual_stack);
+	struct error e = {0};
+	int result;
+
+	(void)state;
+	enter_new_namespace();
+	apply(plan);
+	no_memory = true;
+	result = table_apply(other, NULL, NULL, &e);
+	no_memory = false;
+	assert_int_equal(result, -ENOMEM);
+	assert_non_null(strstr(e.text, "reading nftables table egret"));
+	assert_int_equal(matches(plan), 1);
+	plan_free(plan);
+	plan_free(other);
 }
 
 static void a_transaction_for_another_generation_is_refused(void **state)
@@ -497,6 +623,38 @@ static void the_monitor_tells_others_from_us(void **state)
 		if (table_monitor_drain(monitor, "egret") != others[i].ours)
 			fail_msg("%s", others[i].command);
 	}
+	close(monitor);
+	plan_free(plan);
+	plan_free(other);
+}
+
+/* Whenever it comes: before the pause, within it, or before the change that is bound to it. */
+static void a_change_by_others_is_not_missed_while_nobody_listens(void **state)
+{
+	struct plan *plan = plan_of(acl, &dual_stack), *other = plan_of(other_acl, &dual_stack);
+	struct table_known known = {.plan = plan};
+	int monitor;
+
+	(void)state;
+	enter_new_namespace();
+	monitor = table_monitor_open(NULL);
+	apply(plan);
+	run("nft flush chain inet egret guard");
+	assert_true(table_monitor_pause(monitor, "egret", &known.generation));
+	apply(plan);
+	assert_false(table_monitor_resume(monitor, "egret"));
+
+	assert_false(table_monitor_pause(monitor, "egret", &known.generation));
+	run("nft flush chain inet egret guard");
+	assert_int_equal(table_apply(other, &known, NULL, NULL), 0);
+	assert_int_equal(matches(other), 1);
+	assert_false(table_monitor_resume(monitor, "egret"));
+
+	assert_false(table_monitor_pause(monitor, "egret", &known.generation));
+	known.plan = other;
+	assert_int_equal(table_apply(plan, &known, NULL, NULL), 0);
+	run("nft flush chain inet egret guard");
+	assert_true(table_monitor_resume(monitor, "egret"));
 	close(monitor);
 	plan_free(plan);
 	plan_free(other);
@@ -586,7 +744,8 @@ static void ten_thousand_partners_of_ten_networks_apply(void **state)
 
 		plans[i] = plan_of(texts[i], &dual_stack);
 		planned = cpu_seconds();
-		if (table_apply(plans[i], i ? plans[i - 1] : NULL, NULL, &e))
+		if (table_apply(plans[i], &(struct table_known){.plan = i ? plans[i - 1] : NULL},
+			    NULL, &e))
 			fail_msg("%s", e.text);
 		applied = cpu_seconds();
 		assert_int_equal(matches(plans[i]), 1);
@@ -613,15 +772,18 @@ int main(void)
 		cmocka_unit_test(a_second_apply_changes_nothing),
 		cmocka_unit_test(another_plan_keeps_the_base_chains_and_maps),
 		cmocka_unit_test(whatever_somebody_else_does_is_seen_and_undone),
+		cmocka_unit_test(an_element_without_a_key_is_seen_and_removed),
 		cmocka_unit_test(what_somebody_does_to_a_part_is_seen_and_undone),
 		cmocka_unit_test(a_table_that_nft_restored_is_taken_as_it_is),
 		cmocka_unit_test(tables_of_others_are_left_alone),
 		cmocka_unit_test(removes_a_table_that_is_not_there),
 		cmocka_unit_test(a_refused_rule_is_named_and_nothing_is_applied),
 		cmocka_unit_test(says_what_is_missing_without_the_privilege),
+		cmocka_unit_test(without_memory_for_the_table_nothing_is_changed),
 		cmocka_unit_test(a_transaction_for_another_generation_is_refused),
 		cmocka_unit_test(applies_while_a_neighbour_changes_its_rules_all_the_time),
 		cmocka_unit_test(the_monitor_tells_others_from_us),
+		cmocka_unit_test(a_change_by_others_is_not_missed_while_nobody_listens),
 		cmocka_unit_test(any_plan_follows_any_other),
 		cmocka_unit_test(ten_thousand_partners_of_ten_networks_apply),
 	};

@@ -105,7 +105,48 @@ static void manages_every_egress_address_that_is_written_down(void **state)
 	assert_false(has_address("203.0.113.50")); /* made without touching the kernel */
 }
 
-/* The node's own address is not egretd's to add. */
+#define TWO "gateways = gw1 203.0.113.1 10.42.0.1, gw2 203.0.113.77 10.42.9.1\n"
+
+static const char *managed_by(const char *gateways, const struct released *released)
+{
+	struct datapath_ask ask;
+	struct error e = {""};
+	char text[256];
+
+	free_made(&made);
+	snprintf(text, sizeof(text), "egress-ip = 203.0.113.9\n%s" MANAGED, gateways);
+	made = (struct made){.config = config_of(text),
+		.policy = policy_of(BANK "egress-ip = 203.0.113.50\n", &dual_stack)};
+	ask = ask_of(&made);
+	ask.released = released;
+	made.datapath = datapath_new(&ask, &e);
+	if (!made.datapath)
+		fail_msg("%s", e.text);
+	return list(made.datapath->managed, made.datapath->n_managed);
+}
+
+static void one_of_several_gateways_manages_what_the_others_were_heard_out_about(void **state)
+{
+	const struct addr known = addr_of("203.0.113.9");
+	struct released released = {0};
+
+	(void)state;
+	need_egress_world();
+	assert_string_equal(managed_by(TWO, &released), "");
+	assert_string_equal(list(made.datapath->manageable, made.datapath->n_manageable),
+		"203.0.113.9 203.0.113.50");
+	assert_string_equal(managed_by("", &released), "203.0.113.9 203.0.113.50");
+	assert_int_equal(released_follow(&released, &known, 1, 0), 1);
+	assert_string_equal(managed_by(TWO, &released), "");
+	released_decide(&released, &known, 0);
+	assert_string_equal(managed_by(TWO, &released), "203.0.113.9");
+	assert_int_equal(released_add(&released, &known), 0);
+	assert_string_equal(managed_by(TWO, &released), "");
+	assert_string_equal(managed_by("", &released), "203.0.113.50");
+	released_fini(&released);
+}
+
+/* The node's own address is not egretd's to add, whoever leaves with it. */
 static void does_not_manage_the_nodes_own_address(void **state)
 {
 	struct addr own = addr_of("203.0.113.1");
@@ -115,7 +156,7 @@ static void does_not_manage_the_nodes_own_address(void **state)
 	(void)state;
 	need_egress_world();
 	made.config = config_of("egress-ip = auto\n" MANAGED);
-	made.policy = policy_of(BANK "egress-ip = 203.0.113.50\n", &dual_stack);
+	made.policy = policy_of(BANK "egress-ip = 203.0.113.50, 203.0.113.1\n", &dual_stack);
 	ask = ask_of(&made);
 	ask.egress = &own;
 	ask.n_egress = 1;
@@ -315,6 +356,188 @@ static void learnt_addresses_are_in_plan_and_guard(void **state)
 	learnt_free(learnt);
 }
 
+/* ---- addresses that names do not have any more ---- */
+
+#define SHOP "nat = resolve\negress-ip = 203.0.113.10\n"
+#define OTHER "nat = resolve\negress-ip = 203.0.113.50\n"
+
+static const char shop[] = "[partner shop]\nhosts = a.test, b.test\n" SHOP;
+
+/* What `learnt` (NULL: nothing) makes of `acl`; NULL: of the policy of `same`. */
+static struct made plan_names(const char *acl, const struct made *same, const struct learnt *learnt)
+{
+	struct made m = {.config = config_of("egress-ip = 203.0.113.9\n"),
+		.policy = acl ? policy_of(acl, &dual_stack) : policy_get(same->policy)};
+	struct datapath_ask ask = ask_of(&m);
+	struct error e = {""};
+
+	ask.learnt = learnt;
+	m.datapath = datapath_new(&ask, &e);
+	if (!m.datapath)
+		fail_msg("%s", e.text);
+	return m;
+}
+
+static void learn(struct learnt *learnt, const char *host, const char *addr)
+{
+	struct addr one = addr_of(addr);
+	const struct learnt_answer answer = {.addrs = &one, .n = 1, .ttl = 60};
+	size_t dropped;
+
+	assert_int_equal(learnt_put(learnt, "shop", host, &answer, 0, &dropped), LEARNT_CHANGED);
+}
+
+static const char *retired(const struct made *m)
+{
+	static char out[512];
+	const struct audit_retired *r = &m->datapath->retired;
+	char text[ADDR_TEXT];
+	int n = 0;
+
+	out[0] = '\0';
+	for (size_t i = 0; i < r->n; i++)
+		n += snprintf(out + n, sizeof(out) - (size_t)n, "%s%s=%s", i ? " " : "",
+			policy_section(m->policy, r->at[i].section)->name,
+			addr_print(&r->at[i].addr, text));
+	return out;
+}
+
+/* `learnt` is what `shop` had, and has no more when `acl` comes: at once, or after DNS said so. */
+static void assert_retires(const struct learnt *learnt, const char *acl, const char *want)
+{
+	for (int dns_first = 0; dns_first < 2; dns_first++) {
+		struct made had = plan_names(shop, NULL, learnt), next;
+
+		if (dns_first) {
+			next = plan_names(NULL, &had, NULL);
+			assert_true(datapath_inherit(next.datapath, had.datapath));
+			free_made(&had);
+			had = next;
+		}
+		next = plan_names(acl, NULL, NULL);
+		assert_true(datapath_inherit(next.datapath, had.datapath));
+		free_made(&had);
+		if (strcmp(retired(&next), want) != 0)
+			fail_msg("%s\nwith\n%s\ninstead of\n%s", retired(&next), acl, want);
+		free_made(&next);
+	}
+}
+
+static void an_address_that_dns_gives_no_more_is_retired_until_it_is_back(void **state)
+{
+	struct learnt *both = learnt_new(), *one = learnt_new();
+	struct made first, second, third;
+
+	(void)state;
+	need_egress_world();
+	learn(both, "a.test", "198.51.100.1");
+	learn(both, "b.test", "198.51.100.2");
+	learn(one, "b.test", "198.51.100.2");
+	first = plan_names(shop, NULL, both);
+	second = plan_names(NULL, &first, one);
+	assert_true(datapath_inherit(second.datapath, first.datapath));
+	free_made(&first);
+	assert_string_equal(retired(&second), "shop=198.51.100.1");
+	third = plan_names(NULL, &second, both);
+	assert_true(datapath_inherit(third.datapath, second.datapath));
+	free_made(&second);
+	assert_string_equal(retired(&third), "");
+	free_made(&third);
+	learnt_free(both);
+	learnt_free(one);
+}
+
+static void only_a_host_that_is_still_named_and_leaves_the_same_keeps_its_flows(void **state)
+{
+	static const struct {
+		const char *acl, *want;
+	} cases[] = {
+		{"[partner SHOP]\nhosts = b.test, a.test\n" SHOP,
+			"SHOP=198.51.100.1 SHOP=198.51.100.2"},
+		{"[partner shop]\nhosts = b.test\n" SHOP, "shop=198.51.100.2"},
+		{"[partner shop]\nhosts = a.test, b.test\negress-ip = 203.0.113.10\n", ""},
+		{"[partner shop]\nhosts = c.test\n" SHOP, ""},
+		{"[partner bank]\nhosts = a.test\n" SHOP, "bank=198.51.100.1"},
+		{"[partner bank]\nhosts = a.test\n" OTHER, ""},
+		{"[partner shop]\nhosts = a.test, b.test\n" OTHER, ""},
+		{"[partner shop]\nhosts = a.test, b.test\n"
+		 "nat = resolve\n"
+		 "egress-ip = 203.0.113.10, 203.0.113.50\n",
+			""},
+		{"[partner bank]\nhosts = a.test\nnat = resolve\n", ""},
+		{"[partner bank]\nhosts = a.test\n" OTHER "[partner bonds]\nhosts = a.test\n" SHOP
+		 "[partner shop]\nhosts = b.test\n" SHOP "[partner cash]\nhosts = a.test\n" SHOP,
+			"bonds=198.51.100.1 shop=198.51.100.2"},
+		{"[partner bank]\nhosts = a.test\n" SHOP "[partner shop]\nhosts = a.test\n" SHOP
+		 "[partner cash]\nhosts = a.test\n" SHOP,
+			"shop=198.51.100.1"},
+		{"", ""},
+	};
+	struct learnt *learnt = learnt_new();
+
+	(void)state;
+	need_egress_world();
+	learn(learnt, "a.test", "198.51.100.1");
+	learn(learnt, "b.test", "198.51.100.2");
+	for (size_t i = 0; i < COUNT_OF(cases); i++)
+		assert_retires(learnt, cases[i].acl, cases[i].want);
+	learnt_free(learnt);
+}
+
+/* One that an earlier gate had learnt, of nobody knows which host. */
+static void an_address_of_an_unknown_host_is_retired_where_all_are_still_named(void **state)
+{
+	static const struct {
+		const char *acl, *want;
+	} cases[] = {
+		{"[partner shop]\nhosts = a.test, b.test, c.test\n" SHOP, "shop=198.51.100.1"},
+		{"[partner bank]\nhosts = b.test, a.test\n" SHOP, "bank=198.51.100.1"},
+		{"[partner shop]\nhosts = a.test, c.test\n" SHOP, ""},
+		{"[partner bank]\nhosts = b.test, a.test\n" OTHER, ""},
+	};
+	struct policy *policy = policy_of(shop, &dual_stack);
+	struct addr addr = addr_of("198.51.100.1");
+	struct learnt *learnt = learnt_new();
+
+	(void)state;
+	need_egress_world();
+	assert_true(learnt_recover(learnt, policy, policy_section(policy, 0), &addr));
+	policy_put(policy);
+	for (size_t i = 0; i < COUNT_OF(cases); i++)
+		assert_retires(learnt, cases[i].acl, cases[i].want);
+	learnt_free(learnt);
+}
+
+/* The next edition has what is known before the proxy has asked anything. */
+static void a_host_is_planned_where_the_next_policy_names_it(void **state)
+{
+	static const struct {
+		const char *acl;
+		int section; /* that 198.51.100.1 belongs to */
+	} cases[] = {
+		{shop, 0},
+		{"[partner bank]\nhosts = b.test, a.test\n" OTHER, 0},
+		{"[partner shop]\nhosts = b.test\n" SHOP "[partner bank]\nhosts = a.test\n" OTHER,
+			1},
+		{"[partner bank]\nhosts = a.test\n" OTHER "[partner shop]\nhosts = a.test\n" SHOP,
+			0},
+		{"[partner shop]\nhosts = b.test\n" SHOP, -1},
+	};
+	struct plan_packet p = {addr_of("10.42.0.2"), addr_of("198.51.100.1"), IPPROTO_TCP, 443};
+	struct learnt *learnt = learnt_new();
+
+	(void)state;
+	need_egress_world();
+	learn(learnt, "a.test", "198.51.100.1");
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		made = plan_names(cases[i].acl, NULL, learnt);
+		if (plan_section(made.datapath->plan, made.policy, &p) != cases[i].section)
+			fail_msg("%s", cases[i].acl);
+		free_made(&made);
+	}
+	learnt_free(learnt);
+}
+
 static void prints_what_nft_reads_and_a_shell_could(void **state)
 {
 	static const char *const lines[] = {
@@ -353,6 +576,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		DATAPATH_TEST(knows_which_egress_addresses_are_here_and_for_egress_alone),
 		DATAPATH_TEST(manages_every_egress_address_that_is_written_down),
+		DATAPATH_TEST(one_of_several_gateways_manages_what_the_others_were_heard_out_about),
 		DATAPATH_TEST(does_not_manage_the_nodes_own_address),
 		DATAPATH_TEST(manages_on_the_interface_that_is_named),
 		DATAPATH_TEST(without_a_default_route_it_says_what_it_wants),
@@ -362,6 +586,10 @@ int main(void)
 		DATAPATH_TEST(an_address_that_is_not_here_translates_nothing),
 		DATAPATH_TEST(flows_wait_for_addresses_only_where_conntrackd_tells_of_them),
 		DATAPATH_TEST(learnt_addresses_are_in_plan_and_guard),
+		DATAPATH_TEST(an_address_that_dns_gives_no_more_is_retired_until_it_is_back),
+		DATAPATH_TEST(only_a_host_that_is_still_named_and_leaves_the_same_keeps_its_flows),
+		DATAPATH_TEST(an_address_of_an_unknown_host_is_retired_where_all_are_still_named),
+		DATAPATH_TEST(a_host_is_planned_where_the_next_policy_names_it),
 		DATAPATH_TEST(prints_what_nft_reads_and_a_shell_could),
 	};
 

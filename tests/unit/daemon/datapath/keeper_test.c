@@ -437,7 +437,9 @@ static void what_cannot_be_put_right_is_told_and_tried_again(void **state)
 	first = make_datapath(egress, acl);
 	apply(&first);
 	told = changes;
-	run("ip link set eth0 name eth7; ip addr del 203.0.113.21/32 dev eth7");
+	if (system("ip link set eth0 name eth7 2>/dev/null"))
+		skip(); /* a kernel before 6.2 renames no device that is up */
+	run("ip addr del 203.0.113.21/32 dev eth7");
 	RUN_UNTIL(keeper_trouble(keeper));
 	assert_non_null(strstr(keeper_trouble(keeper), "no device eth0"));
 	assert_true(changes > told);
@@ -478,6 +480,24 @@ static void addresses_that_are_not_wanted_any_more_go(void **state)
 	run("nft add table ip other; nft flush ruleset");
 	RUN_UNTIL(repairs_of(KEEPER_TABLE) == 1);
 	assert_int_equal(all_repairs(), 1);
+}
+
+/* Before the loop has heard of it: what the edit would mend on its way is somebody's doing. */
+static void what_somebody_changed_before_an_edit_is_counted(void **state)
+{
+	(void)state;
+	need_node();
+	first = make_datapath(egress, acl);
+	second = make_datapath(egress, other_acl);
+	apply(&first);
+	run("nft add table ip other; nft flush ruleset");
+	apply(&second);
+	assert_int_equal(repairs_of(KEEPER_TABLE), 1);
+	run("ip rule del pref 5220");
+	apply(&first);
+	assert_int_equal(repairs_of(KEEPER_ROUTES), 1);
+	assert_true(is_in_force(first.datapath));
+	assert_int_equal(all_repairs(), 2);
 }
 
 static void goes_back(void **state)
@@ -647,6 +667,57 @@ static void a_change_under_its_own_is_seen(void **state)
 	free(texts[1]);
 }
 
+static int release_all(struct released *released, struct error *e)
+{
+	const struct addr addrs[] = {addr_of("203.0.113.20"), addr_of("203.0.113.21"),
+		addr_of("2001:db8:1::20"), addr_of("2001:db8:1::21")};
+
+	released_set_all(released, true);
+	return keeper_release(keeper, released, addrs, COUNT_OF(addrs), e);
+}
+
+static void what_is_released_goes_and_is_not_brought_back(void **state)
+{
+	static struct released released;
+	struct error e = {""};
+
+	(void)state;
+	need_node();
+	first = make_datapath(egress, acl);
+	apply(&first);
+	assert_int_equal(release_all(&released, &e), 0);
+	assert_false(has_address("203.0.113.20") || has_address("2001:db8:1::21"));
+	apply(&first);
+	assert_false(has_address("203.0.113.20") || has_address("2001:db8:1::21"));
+}
+
+/* One that somebody else had added, and those of a device that has another name now. */
+static void what_is_released_and_stays_is_told(void **state)
+{
+	static struct released released;
+	struct error e = {""};
+
+	(void)state;
+	need_node();
+	run("ip addr add 203.0.113.21/32 dev eth0");
+	first = make_datapath(egress, acl);
+	apply(&first);
+	assert_int_equal(release_all(&released, &e), -EADDRINUSE);
+	assert_non_null(strstr(e.text, "`ip addr del`"));
+	assert_non_null(strstr(e.text, "here: 203.0.113.21/32 on eth0 (egretd did not add it)"));
+	assert_null(strstr(e.text, "203.0.113.20"));
+	assert_null(strstr(e.text, "2001:db8:1::"));
+	run("ip addr del 203.0.113.21/32 dev eth0");
+	released_set_all(&released, false);
+	apply(&first);
+	run("ip link set eth0 name wan0");
+	assert_int_equal(release_all(&released, &e), -EADDRINUSE);
+	run("ip link set wan0 name eth0");
+	assert_non_null(strstr(e.text, "203.0.113.20/32 on wan0 (egretd adds to eth0)"));
+	assert_non_null(strstr(e.text, "2001:db8:1::21/128 on wan0 (egretd adds to eth0)"));
+	assert_int_equal(release_all(&released, &e), 0);
+}
+
 #define KEEPER_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -661,12 +732,15 @@ int main(void)
 		KEEPER_TEST(a_first_datapath_that_is_refused_is_not_kept),
 		KEEPER_TEST(what_cannot_be_put_right_is_told_and_tried_again),
 		KEEPER_TEST(addresses_that_are_not_wanted_any_more_go),
+		KEEPER_TEST(what_somebody_changed_before_an_edit_is_counted),
 		KEEPER_TEST(goes_back),
 		KEEPER_TEST(flows_that_go_on_as_another_class_are_told),
 		KEEPER_TEST(an_address_that_came_or_came_back_is_announced_four_times),
 		KEEPER_TEST(own_changes_of_ten_thousand_elements_are_nobody_elses),
 		KEEPER_TEST(what_others_do_in_the_middle_of_a_change_is_seen),
 		KEEPER_TEST(a_change_under_its_own_is_seen),
+		KEEPER_TEST(what_is_released_goes_and_is_not_brought_back),
+		KEEPER_TEST(what_is_released_and_stays_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, make_egress_world, leave_flow_world);

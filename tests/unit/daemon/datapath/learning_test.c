@@ -212,6 +212,42 @@ static void addresses_outlive_an_edit_that_keeps_their_host(void **state)
 	policy_put(before);
 }
 
+static void count_one(
+	void *arg, const struct section *section, const char *host, const struct addr *addr)
+{
+	(void)section;
+	(void)addr;
+	assert_string_equal(host, "a.test");
+	++*(size_t *)arg;
+}
+
+static size_t known_of(const struct policy *policy)
+{
+	size_t n = 0;
+
+	assert_int_equal(learnt_each(learning_table(learning), policy, count_one, &n), 0);
+	return n;
+}
+
+/* Before the proxy has asked anything of the next edition, and when that does not come. */
+static void addresses_go_with_their_host_to_another_section(void **state)
+{
+	struct edition next = {.number = 8, .config = &config};
+	struct policy *before = edition.policy;
+
+	(void)state;
+	count_after(message_of("45.0.1.10"));
+	next.policy = policy_of("[partner learn]\nhosts = c.test\nnat = resolve\n"
+				"[partner renamed]\nhosts = a.test\nnat = resolve\n");
+	assert_int_equal(known_of(next.policy), 1);
+	assert_int_equal(known_of(before), 1);
+	learning_follow(learning, &next);
+	assert_int_equal(known_of(next.policy), 1);
+	assert_int_equal(learnt_count(learning_table(learning)), 1);
+	edition.policy = next.policy;
+	policy_put(before);
+}
+
 static void is_complete_when_all_names_were_asked_for(void **state)
 {
 	struct message all = {.type = MESSAGE_LEARNT_ALL, .number = 6};
@@ -248,6 +284,7 @@ int main(void)
 		TEST_CASE(is_complete_when_all_names_were_asked_for),
 		TEST_CASE(a_change_that_is_not_taken_is_told_again),
 		TEST_CASE(addresses_outlive_an_edit_that_keeps_their_host),
+		TEST_CASE(addresses_go_with_their_host_to_another_section),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -81,11 +82,14 @@ static enum learnt_put put(const char *host, const char *addrs, double ttl, doub
 
 static char printed[1024];
 
-static void print(void *arg, const struct section *section, const struct addr *addr)
+static void print(
+	void *arg, const struct section *section, const char *host, const struct addr *addr)
 {
 	char text[ADDR_TEXT];
 
-	(void)arg;
+	(void)host;
+	if (!arg)
+		return;
 	snprintf(printed + strlen(printed), sizeof(printed) - strlen(printed), "%s%s=%s",
 		printed[0] ? " " : "", section->name, addr_print(addr, text));
 }
@@ -95,12 +99,17 @@ static void expect_of(const char *text, const char *resolve, const char *want)
 	struct policy *policy = policy_of(text, resolve);
 
 	printed[0] = '\0';
-	learnt_each(table, policy, print, NULL);
+	learnt_each(table, policy, print, printed);
 	assert_string_equal(printed, want);
 	policy_put(policy);
 }
 
 static void expect(const char *want)
+{
+	expect_of(acl, "n", want);
+}
+
+static void expect_in_all(const char *want)
 {
 	expect_of(acl, "nwh", want);
 }
@@ -111,9 +120,51 @@ static void knows_what_it_was_told(void **state)
 	expect("");
 	assert_int_equal(put("a.test", "192.0.2.1 2001:db8::1", 60, 0), LEARNT_CHANGED);
 	assert_int_equal(put("a.test", "2001:db8::1 192.0.2.1", 60, 5), LEARNT_SAME);
-	assert_int_equal(put_as("two", "a.test", "192.0.2.9", false, 60, 5), LEARNT_CHANGED);
-	expect("one=192.0.2.1 one=2001:db8::1 two=192.0.2.9");
+	assert_int_equal(put("b.test", "192.0.2.9", 60, 5), LEARNT_CHANGED);
+	expect("one=192.0.2.1 one=2001:db8::1 one=192.0.2.9");
 	assert_int_equal(learnt_count(table), 3);
+}
+
+static void a_host_has_its_addresses_in_every_section_that_names_it(void **state)
+{
+	(void)state;
+	put("a.test", "192.0.2.1", 60, 0);
+	put("b.test", "192.0.2.2", 60, 0);
+	expect_in_all("one=192.0.2.1 one=192.0.2.2 two=192.0.2.1 three=192.0.2.1");
+	assert_int_equal(put_as("two", "a.test", "192.0.2.1", false, 60, 0), LEARNT_SAME);
+	assert_int_equal(put_as("two", "a.test", "192.0.2.3", false, 60, 0), LEARNT_CHANGED);
+	assert_int_equal(learnt_count(table), 3);
+	expect_of(
+		acl, "nw", "one=192.0.2.1 one=192.0.2.3 one=192.0.2.2 two=192.0.2.1 two=192.0.2.3");
+}
+
+/* An edit may rename a section, and move a host to another one. */
+static void addresses_are_of_whatever_section_names_their_host(void **state)
+{
+	(void)state;
+	put("a.test", "192.0.2.1", 60, 0);
+	put("b.test", "192.0.2.2", 60, 0);
+	expect_of("[partner another]\nhosts = a.test, b.test\n", "n",
+		"another=192.0.2.1 another=192.0.2.2");
+	expect_of("[partner one]\nhosts = b.test\n[partner unlike]\nhosts = x.test, A.test\n", "n",
+		"one=192.0.2.2 unlike=192.0.2.1");
+	expect_of("[partner one]\nhosts = .a.test\n[partner unlike]\nhosts = *.test\n", "n", "");
+	expect("one=192.0.2.1 one=192.0.2.2"); /* it was rolled back */
+}
+
+static void what_is_kept_of_a_host_keeps_its_time(void **state)
+{
+	struct policy *policy = policy_of("[partner another]\nhosts = a.test\n", "n");
+
+	(void)state;
+	put("a.test", "192.0.2.1", 60, 0);
+	put("a.test", "192.0.2.2", 60, 100);
+	assert_false(learnt_keep(table, policy));
+	assert_false(learnt_expire(table, 100 + LEARNT_HOLD - 1));
+	assert_true(learnt_expire(table, 100 + LEARNT_HOLD));
+	assert_false(learnt_expire(table, 1e9));
+	expect_of("[partner another]\nhosts = a.test\n", "n", "another=192.0.2.2");
+	policy_put(policy);
 }
 
 static void an_address_of_the_newest_answer_never_expires(void **state)
@@ -195,12 +246,11 @@ static void any_policy_may_be_asked_for(void **state)
 	(void)state;
 	put("a.test", "192.0.2.1", 60, 0);
 	put("b.test", "192.0.2.2", 60, 0);
-	put_as("two", "a.test", "192.0.2.3", false, 60, 0);
-	expect_of(acl, "n", "one=192.0.2.1 one=192.0.2.2");
-	expect_of(acl, "wh", "two=192.0.2.3");
+	expect("one=192.0.2.1 one=192.0.2.2");
+	expect_of(acl, "wh", "two=192.0.2.1 three=192.0.2.1");
 	expect_of("[partner x]\nhosts = x.test\n[partner TWO]\nhosts = y.test, a.test\n"
 		  "[partner one]\nhosts = b.test\n",
-		"wn", "TWO=192.0.2.3 one=192.0.2.2");
+		"wn", "TWO=192.0.2.1 one=192.0.2.2");
 }
 
 static void a_host_written_twice_is_one_host(void **state)
@@ -216,10 +266,10 @@ static void keeps_what_the_policy_looks_up(void **state)
 
 	(void)state;
 	put("a.test", "192.0.2.1", 60, 0);
-	put_as("two", "a.test", "192.0.2.3", false, 60, 0);
+	put("b.test", "192.0.2.3", 60, 0);
 	assert_true(learnt_keep(table, policy));
 	assert_int_equal(learnt_count(table), 1);
-	expect("two=192.0.2.3");
+	expect_in_all("one=192.0.2.1 two=192.0.2.1 three=192.0.2.1");
 	assert_false(learnt_keep(table, policy));
 	policy_put(policy);
 }
@@ -283,6 +333,37 @@ static void the_table_is_bounded(void **state)
 	assert_int_equal(put("a.test", "192.0.2.1", 60, 0), LEARNT_CHANGED);
 }
 
+static void no_policy_gets_more_than_the_bound(void **state)
+{
+	struct policy *policy;
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	(void)state;
+	assert_non_null(out);
+	for (unsigned i = 0; i < 2 * 3000; i++) {
+		if (i % 50 == 0)
+			fprintf(out, "\n[partner %s%u]\nhosts = ", i < 3000 ? "one" : "two", i);
+		fprintf(out, "%sh%u.test", i % 50 ? "," : "", i % 3000);
+	}
+	fclose(out);
+	for (unsigned i = 0; i < 3000; i++) {
+		char host[32];
+
+		snprintf(host, sizeof(host), "h%u.test", i);
+		put_many(host, i, LEARNT_TOLD, 0);
+	}
+	policy = policy_of(text, "n");
+	assert_int_equal(learnt_each(table, policy, print, NULL), 0);
+	policy_put(policy);
+	policy = policy_of(text, "nw");
+	assert_int_equal(
+		learnt_each(table, policy, print, NULL), 2 * 3000 * LEARNT_TOLD - LEARNT_ADDRS);
+	policy_put(policy);
+	free(text);
+}
+
 static void refuses_what_is_not_public_or_stays_in_the_cluster(void **state)
 {
 	struct cidr pods, excluded;
@@ -315,11 +396,19 @@ static void refuses_what_is_not_public_or_stays_in_the_cluster(void **state)
 	}
 }
 
-static void recover(const char *section, const char *addr)
+/* For the section at `index` of `text`. */
+static void recover_of(const char *text, size_t index, const char *addr)
 {
+	struct policy *policy = policy_of(text, "nwh");
 	struct addr at = addr_of(addr);
 
-	assert_true(learnt_recover(table, section, &at));
+	assert_true(learnt_recover(table, policy, policy_section(policy, index), &at));
+	policy_put(policy);
+}
+
+static void recover(const char *section, const char *addr)
+{
+	recover_of(acl, strcmp(section, "one") == 0 ? 0 : 1, addr);
 }
 
 static void a_recovered_address_stays_until_its_section_is_answered_and_held(void **state)
@@ -328,13 +417,13 @@ static void a_recovered_address_stays_until_its_section_is_answered_and_held(voi
 	recover("one", "192.0.2.1");
 	recover("one", "192.0.2.2");
 	recover("two", "192.0.2.3");
-	expect("one=192.0.2.1 one=192.0.2.2 two=192.0.2.3");
+	expect_in_all("one=192.0.2.1 one=192.0.2.2 two=192.0.2.3");
 	assert_false(learnt_expire(table, 1e9));
 	put("a.test", "192.0.2.9", 60, 1e9);
 	put("b.test", "192.0.2.9", 60, 1e9 + 100);
 	assert_false(learnt_expire(table, 1e9 + LEARNT_HOLD - 1));
 	assert_true(learnt_expire(table, 1e9 + LEARNT_HOLD));
-	expect("one=192.0.2.9 one=192.0.2.9 two=192.0.2.3");
+	expect_in_all("one=192.0.2.9 one=192.0.2.9 two=192.0.2.9 two=192.0.2.3 three=192.0.2.9");
 }
 
 static void an_answer_takes_a_recovered_address_over(void **state)
@@ -342,7 +431,7 @@ static void an_answer_takes_a_recovered_address_over(void **state)
 	(void)state;
 	recover("one", "192.0.2.1");
 	recover("one", "192.0.2.2");
-	recover("ONE", "192.0.2.3");
+	recover_of("[partner ONE]\nhosts = a.test, b.test\n", 0, "192.0.2.3");
 	put("a.test", "192.0.2.1", 60, 0);
 	assert_int_equal(learnt_count(table), 3);
 	expect("one=192.0.2.1 one=192.0.2.3 one=192.0.2.2");
@@ -358,20 +447,79 @@ static void a_recovered_address_goes_with_its_section(void **state)
 	recover("one", "192.0.2.1");
 	recover("two", "192.0.2.2");
 	assert_true(learnt_keep(table, policy));
-	expect("two=192.0.2.2");
+	expect_in_all("two=192.0.2.2");
 	assert_int_equal(learnt_count(table), 1);
+	policy_put(policy);
+}
+
+static void two_sections_answers_take_over_what_was_recovered_of_both(void **state)
+{
+	(void)state;
+	recover("one", "192.0.2.1");
+	recover("two", "192.0.2.1");
+	put("a.test", "192.0.2.1", 60, 0);
+	put_as("two", "a.test", "192.0.2.1", false, 60, 0);
+	assert_int_equal(learnt_count(table), 1);
+	expect_of(acl, "nw", "one=192.0.2.1 two=192.0.2.1");
+}
+
+/* Nobody knows which host it is of. */
+static void a_recovered_address_falls_to_a_section_that_names_all_hosts_of_its_own(void **state)
+{
+	static const char partly[] = "[partner another]\nhosts = a.test, c.test\n"
+				     "[partner unlike]\nhosts = b.test\n";
+	static const char whole[] = "[partner another]\nhosts = a.test, c.test\n"
+				    "[partner unlike]\nhosts = c.test, b.test, a.test\n"
+				    "[partner unnecessary]\nhosts = b.test, a.test\n"
+				    "[partner Two]\nhosts = x.test\n";
+	struct policy *policy = policy_of(whole, "nw");
+
+	(void)state;
+	recover("one", "192.0.2.1");
+	recover("one", "192.0.2.2");
+	recover("two", "192.0.2.3");
+	expect_of(partly, "n", "another=192.0.2.3"); /* two has a.test alone */
+	expect_of(whole, "nw", "unlike=192.0.2.1 unlike=192.0.2.2 Two=192.0.2.3");
+	expect_of(acl, "nw", "one=192.0.2.1 one=192.0.2.2 two=192.0.2.3"); /* rolled back */
+	assert_false(learnt_keep(table, policy));
+	assert_int_equal(learnt_count(table), 3);
+	expect_of(whole, "nw", "unlike=192.0.2.1 unlike=192.0.2.2 Two=192.0.2.3");
+	expect(""); /* a section with one host more */
+	put_as("unlike", "a.test", "192.0.2.1", false, 60, 0);
+	assert_true(learnt_expire(table, LEARNT_HOLD));
+	expect_of(whole, "w", "Two=192.0.2.3");
+	expect_of(whole, "n", "another=192.0.2.1 unlike=192.0.2.1 unnecessary=192.0.2.1");
+	policy_put(policy);
+}
+
+static void what_is_recovered_of_two_sections_may_fall_to_one(void **state)
+{
+	static const char joined[] = "[partner another]\nhosts = a.test, b.test\n";
+	struct policy *policy = policy_of(joined, "n");
+
+	(void)state;
+	recover("one", "192.0.2.1");
+	recover("two", "192.0.2.2");
+	assert_false(learnt_keep(table, policy));
+	assert_int_equal(learnt_count(table), 2);
+	put_as("another", "b.test", "192.0.2.1", false, 60, 0);
+	expect_of(joined, "n", "another=192.0.2.1 another=192.0.2.2");
+	assert_true(learnt_expire(table, LEARNT_HOLD));
+	expect_of(joined, "n", "another=192.0.2.1");
 	policy_put(policy);
 }
 
 static void recovers_no_more_than_there_is_room_for(void **state)
 {
+	struct policy *policy = policy_of(acl, "nwh");
 	struct addr at = addr_of("192.0.2.1");
 	size_t n = 0;
 
 	(void)state;
-	while (learnt_recover(table, "one", &at))
+	while (learnt_recover(table, policy, policy_section(policy, 0), &at))
 		n++;
 	assert_int_equal(n, LEARNT_ADDRS);
+	policy_put(policy);
 }
 
 int main(void)
@@ -379,6 +527,9 @@ int main(void)
 #define TEST_CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST_CASE(knows_what_it_was_told),
+		TEST_CASE(a_host_has_its_addresses_in_every_section_that_names_it),
+		TEST_CASE(addresses_are_of_whatever_section_names_their_host),
+		TEST_CASE(what_is_kept_of_a_host_keeps_its_time),
 		TEST_CASE(an_address_of_the_newest_answer_never_expires),
 		TEST_CASE(an_address_left_out_is_held),
 		TEST_CASE(later_answers_do_not_hold_it_longer),
@@ -392,9 +543,13 @@ int main(void)
 		TEST_CASE(a_name_has_a_bounded_number_of_addresses_the_newest),
 		TEST_CASE(no_known_address_makes_room_for_a_new_one_of_its_answer),
 		TEST_CASE(the_table_is_bounded),
+		TEST_CASE(no_policy_gets_more_than_the_bound),
 		TEST_CASE(a_recovered_address_stays_until_its_section_is_answered_and_held),
 		TEST_CASE(an_answer_takes_a_recovered_address_over),
 		TEST_CASE(a_recovered_address_goes_with_its_section),
+		TEST_CASE(two_sections_answers_take_over_what_was_recovered_of_both),
+		TEST_CASE(a_recovered_address_falls_to_a_section_that_names_all_hosts_of_its_own),
+		TEST_CASE(what_is_recovered_of_two_sections_may_fall_to_one),
 		TEST_CASE(recovers_no_more_than_there_is_room_for),
 		TEST_CASE(refuses_what_is_not_public_or_stays_in_the_cluster),
 	};

@@ -291,6 +291,26 @@ static void a_gateway_tells_of_a_change_unasked(void **state)
 	assert_int_equal(owner(A), -1);
 }
 
+/* A minute before it would be asked again. */
+static void who_is_inquired_of_answers_or_is_down_soon(void **state)
+{
+	double rtt;
+
+	(void)state;
+	skip_without_world();
+	start_both(A "\n", "\n");
+	follow(peers, ROLE_AGENT, GATEWAYS, 60);
+	RUN_UNTIL(owner(A) == 0 && peers_up(peers, 1));
+	rtt = peers_view(peers, 0).paths[0].rtt;
+	peers_inquire(peers);
+	RUN_UNTIL(peers_view(peers, 0).paths[0].rtt != rtt);
+	close_port(0, "");
+	peers_inquire(peers);
+	RUN_UNTIL(!peers_up(peers, 0));
+	assert_int_equal(owner(A), -1);
+	assert_true(peers_up(peers, 1));
+}
+
 static void a_gateway_that_does_not_answer_has_nothing(void **state)
 {
 	(void)state;
@@ -856,6 +876,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST_CASE(an_agent_learns_who_is_there_and_who_has_what),
 		TEST_CASE(a_gateway_tells_of_a_change_unasked),
+		TEST_CASE(who_is_inquired_of_answers_or_is_down_soon),
 		TEST_CASE(a_gateway_that_does_not_answer_has_nothing),
 		TEST_CASE(
 			a_gateway_that_does_not_answer_over_one_version_is_reached_over_the_other),
