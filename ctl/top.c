@@ -10,10 +10,10 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <termios.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "ctl/ask.h"
 #include "ctl/print.h"
 
@@ -38,21 +38,13 @@ struct look {
 	double when; /* monotonic */
 };
 
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 static int look(const struct ctl *ctl, struct look *l)
 {
 	int status = ask_get(ctl, "/rules", &l->rules);
 
 	if (!status)
 		status = ask_get(ctl, "/connections", &l->connections);
-	l->when = now();
+	l->when = clock_monotonic();
 	return status;
 }
 

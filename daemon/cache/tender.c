@@ -1,6 +1,7 @@
 /*
  * tender.c - the store's threads: the keeper, and in disk mode the reader.
  */
+#include "base/clock.h"
 #include "daemon/cache/store_parts.h"
 
 #include <signal.h>
@@ -11,22 +12,14 @@ static bool is_stopping(const struct store *store)
 	return atomic_load(&store->stopping);
 }
 
-static time_t seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec;
-}
-
 static void keep(struct store *store, time_t *synced)
 {
-	bool disk = store->segments.disk, tick = disk && seconds() != *synced;
+	bool disk = store->segments.disk, tick = disk && (time_t)clock_monotonic() != *synced;
 
 	if (disk)
 		disk_tend(store);
 	if (tick) {
-		*synced = seconds();
+		*synced = (time_t)clock_monotonic();
 		disk_look(store);
 	}
 	if (disk)

@@ -10,7 +10,7 @@
 
 #include "daemon/config/config.h"
 #include "daemon/datapath/learnt.h"
-#include "daemon/gate/released.h"
+#include "daemon/datapath/released.h"
 #include "daemon/peers/ways.h"
 #include "nat/address.h"
 #include "nat/audit.h"

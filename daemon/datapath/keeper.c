@@ -19,13 +19,10 @@
  */
 #include "daemon/datapath/keeper.h"
 
-#include <errno.h>
-#include <net/if.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
+#include "daemon/datapath/drop.h"
 #include "daemon/log/log.h"
 #include "nat/announce.h"
 #include "nat/audit.h"
@@ -177,56 +174,6 @@ static int bring_addresses(struct keeper *k, const struct datapath *d, struct er
 	return result < 0 ? result : changes;
 }
 
-static bool wants_address(const struct datapath *d, const struct datapath *before, size_t i)
-{
-	if (strcmp(d->device, before->device) != 0)
-		return false;
-	for (size_t j = 0; j < d->n_managed; j++)
-		if (addr_equal(&d->managed[j], &before->managed[i]))
-			return true;
-	return false;
-}
-
-static bool is_manageable(const struct datapath *d, const struct addr *addr)
-{
-	for (size_t i = 0; i < d->n_manageable; i++)
-		if (addr_equal(&d->manageable[i], addr))
-			return true;
-	return false;
-}
-
-/* Of the datapath before; what stays behind translates nothing, so it is no reason to fail. */
-static void drop_addresses(const struct datapath *d, const struct datapath *before)
-{
-	struct error e;
-
-	for (size_t i = 0; before && i < before->n_managed; i++)
-		if (!wants_address(d, before, i) &&
-			address_remove(before->device, &before->managed[i], &e) < 0)
-			log_warn("%s", e.text);
-}
-
-/* Of an egretd before, by its tag: what this one would not add. */
-static void drop_left(const struct datapath *d)
-{
-	struct address_list list = {0};
-	char device[IF_NAMESIZE];
-	struct error e;
-	int result = address_list_load(&list, &e);
-
-	for (size_t i = 0; i < list.n && result >= 0 && list.tells_protocol; i++) {
-		const struct rtnetlink_address *a = &list.at[i];
-
-		if (a->protocol != RTNETLINK_PROTOCOL || is_manageable(d, &a->addr) ||
-			!if_indextoname(a->device, device))
-			continue;
-		result = address_remove(device, &a->addr, &e);
-	}
-	if (result < 0)
-		log_warn("%s", e.text);
-	address_list_fini(&list);
-}
-
 static int audit(struct keeper *k, const struct datapath *d, struct error *e)
 {
 	struct address_list addresses = {0};
@@ -277,69 +224,6 @@ static int bring_leads(const struct datapath *d, struct error *e)
 	return error ? error : changes;
 }
 
-static bool is_lead(const struct datapath *d, const char *device)
-{
-	return strcmp(d->ways.leads[0].device, device) == 0 ||
-	       strcmp(d->ways.leads[1].device, device) == 0;
-}
-
-/* From devices over which nothing is steered any more. */
-static void drop_leads(const struct datapath *d, const struct datapath *before)
-{
-	struct error e;
-
-	for (size_t v = 0; before && v < 2; v++) {
-		const char *device = before->ways.leads[v].device;
-
-		if (device[0] && !is_lead(d, device) && if_nametoindex(device) &&
-			wireguard_release(device, &e) < 0)
-			log_warn("%s", e.text);
-	}
-}
-
-static bool has_way(const struct datapath *d, uint32_t table)
-{
-	for (size_t i = 0; i < d->ways.n_routes; i++)
-		if (d->ways.routes[i].table == table)
-			return true;
-	return false;
-}
-
-static int remove_way(const struct routing *guard, uint32_t number, struct error *e)
-{
-	const struct routing way = {
-		.table = guard->table + number, .priority = guard->priority - number, .mark = 1};
-
-	return routing_remove(&way, e);
-}
-
-/* At the start, of a configuration before: pods would not get past its guard. */
-static void drop_stale_routes(const struct datapath *d)
-{
-	struct error e;
-	int changes = routing_remove_stale(
-		d->guard.routing.table, d->guard.routing.priority, WAYS_FIRST + GATEWAYS_MOST, &e);
-
-	if (changes < 0)
-		log_warn("%s", e.text);
-	else if (changes > 0)
-		log_info("rules and routes of another route-table or rule-priority: %d removed",
-			changes);
-}
-
-/* To gateways that are none any more; at the start, of a configuration before. */
-static void drop_ways(const struct datapath *d, const struct datapath *before)
-{
-	const struct routing *guard = &d->guard.routing;
-	struct error e;
-
-	for (uint32_t i = WAYS_FIRST; i < WAYS_FIRST + GATEWAYS_MOST; i++)
-		if (!has_way(d, guard->table + i) &&
-			(!before || has_way(before, guard->table + i)) &&
-			remove_way(guard, i, &e) < 0)
-			log_warn("%s", e.text);
-}
-
 static int repair(struct keeper *k, enum keeper_part part, struct error *e)
 {
 	switch (part) {
@@ -354,14 +238,6 @@ static int repair(struct keeper *k, enum keeper_part part, struct error *e)
 		break;
 	}
 	return sysctl_apply(k->now->sysctls, k->now->n_sysctls, e);
-}
-
-/* What `before` had added and `d` does not want. */
-static void drop_rest(const struct datapath *d, const struct datapath *before)
-{
-	drop_addresses(d, before);
-	drop_ways(d, before);
-	drop_leads(d, before);
 }
 
 /* ---- repairs ---- */
@@ -660,16 +536,12 @@ int keeper_apply(struct keeper *k, const struct datapath *d, struct error *e)
 		catch_up(k);
 	error = bring(k, d, e);
 	if (error && k->now) {
-		drop_rest(k->now, d);
+		drop_unwanted(k->now, d);
 		keeper_revert(k, k->now);
 	}
 	if (error)
 		return error;
-	if (!k->now) {
-		drop_left(d);
-		drop_stale_routes(d);
-	}
-	drop_rest(d, k->now);
+	drop_unwanted(d, k->now);
 	k->now = d;
 	k->applied = ev_time();
 	start_timer(k, &k->audit, AUDIT_AGAIN);
@@ -679,58 +551,12 @@ int keeper_apply(struct keeper *k, const struct datapath *d, struct error *e)
 
 void keeper_revert(struct keeper *k, const struct datapath *d)
 {
-	drop_rest(d, k->now);
+	drop_unwanted(d, k->now);
 	k->now = d;
 	k->table_known = false;
 	k->dirty = ALL_PARTS;
 	put_right(k, false);
 	start_timer(k, &k->audit, 0);
-}
-
-/* NULL: it does not. */
-static const char *why_it_stays(const struct keeper *k, const struct addr *addr,
-	const struct address_place *place, struct error *e)
-{
-	const char *device = k->now->device;
-
-	if (!place->ours)
-		return "egretd did not add it";
-	if (strcmp(place->device, device) != 0) {
-		error_set(e, 0, "egretd adds to %.15s", device[0] ? device : "no device");
-		return e->text;
-	}
-	return address_remove(device, addr, e) < 0 ? e->text : NULL;
-}
-
-/* What is still here, managed or not.  Whoever claims elsewhere what stays has it twice. */
-static int drop_the_rest(
-	const struct keeper *k, const struct addr *addrs, size_t n, struct error *e)
-{
-	struct address_list here = {0};
-	struct address_place place;
-	char stays[ERROR_TEXT - 128] = "", text[ADDR_TEXT];
-	struct error why;
-	size_t length = 0;
-	int error = address_list_load(&here, e);
-
-	for (size_t i = 0; i < n && !error; i++) {
-		const char *reason = address_find(&here, &addrs[i], &place)
-					     ? why_it_stays(k, &addrs[i], &place, &why)
-					     : NULL;
-
-		if (reason && length < sizeof(stays))
-			length += (size_t)snprintf(stays + length, sizeof(stays) - length,
-				"%s%s/%u on %s (%s)", length ? ", " : "",
-				addr_print(&addrs[i], text), place.prefix_length, place.device,
-				reason);
-	}
-	address_list_fini(&here);
-	if (!error && length > 0)
-		error = error_set(e, -EADDRINUSE,
-			"still on this node, so do not claim it elsewhere before `ip addr del` "
-			"here: %s",
-			stays);
-	return error;
 }
 
 int keeper_release(struct keeper *k, const struct released *released, const struct addr *addrs,
@@ -744,7 +570,7 @@ int keeper_release(struct keeper *k, const struct released *released, const stru
 	for (size_t i = 0; i < k->now->n_managed; i++)
 		if (is_released(k, &k->now->managed[i]))
 			(void)!address_remove(k->now->device, &k->now->managed[i], &why);
-	return drop_the_rest(k, addrs, n, e);
+	return drop_addresses(k->now->device, addrs, n, e);
 }
 
 uint64_t keeper_repairs(const struct keeper *k, enum keeper_part part)

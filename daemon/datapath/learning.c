@@ -7,8 +7,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "daemon/log/log.h"
 #include "nat/recover.h"
 
@@ -26,14 +26,6 @@ struct learning {
 	ev_timer change; /* runs while a change is not told */
 	ev_timer expire; /* runs while the table is not empty */
 };
-
-static double monotonic(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* Both timers as the table wants them. */
 static void changed(struct learning *l)
@@ -87,7 +79,7 @@ static void on_expire(struct ev_loop *loop, ev_timer *timer, int revents)
 
 	(void)loop;
 	(void)revents;
-	if (learnt_expire(l->table, monotonic()))
+	if (learnt_expire(l->table, clock_monotonic()))
 		changed(l);
 }
 
@@ -236,7 +228,8 @@ static void put(struct learning *l, const char *section, const char *host,
 	const struct learnt_answer *answer)
 {
 	size_t dropped;
-	enum learnt_put result = learnt_put(l->table, section, host, answer, monotonic(), &dropped);
+	enum learnt_put result =
+		learnt_put(l->table, section, host, answer, clock_monotonic(), &dropped);
 
 	if (dropped)
 		complain(l, host, "there is no room for more");

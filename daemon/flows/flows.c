@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "daemon/flows/flow_book.h"
 #include "daemon/log/log.h"
 
@@ -52,18 +53,10 @@ struct flows {
 
 /* ---- dump ---- */
 
-static double monotonic(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
 /* Now, or after the one under way, or after the pause. */
 static void want_dump(struct flows *f)
 {
-	double pause = f->next - monotonic();
+	double pause = f->next - clock_monotonic();
 
 	if (f->state != IDLE)
 		f->again = true;
@@ -87,7 +80,7 @@ static void start_dump(struct flows *f)
 	int fd = conntrack_dump_open(0, &e);
 
 	f->again = false;
-	f->began = monotonic();
+	f->began = clock_monotonic();
 	f->next = f->began + DUMP_PAUSE;
 	if (fd < 0) {
 		fail(f, e.text);
@@ -102,7 +95,7 @@ static void start_dump(struct flows *f)
 
 static void end_dump(struct flows *f, int error)
 {
-	double now = monotonic(), pause = (now - f->began) * DUMP_SHARE;
+	double now = clock_monotonic(), pause = (now - f->began) * DUMP_SHARE;
 	struct error e;
 
 	ev_io_stop(f->loop, &f->dump);

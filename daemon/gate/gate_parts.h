@@ -17,7 +17,7 @@
 #include "daemon/gate/listen.h"
 #include "daemon/datapath/nat_page.h"
 #include "daemon/peers/peers.h"
-#include "daemon/gate/released.h"
+#include "daemon/datapath/released.h"
 #include "daemon/peers/rivals.h"
 #include "daemon/gate/watch.h"
 

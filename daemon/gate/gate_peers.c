@@ -16,8 +16,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "daemon/gate/gate_parts.h"
 #include "daemon/log/log.h"
 
@@ -25,14 +25,6 @@
 #define EACH_AFTER 1.0 /* seconds between gateways that start at the same time */
 #define NEWCOMER 10.0  /* seconds in which what was claimed so is given up again */
 #define HEAR_MORE 0.1  /* seconds until it is looked again whether all are known */
-
-static double monotonic(void) /* seconds */
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
 
 /* ---- what is known of other nodes ---- */
 
@@ -46,7 +38,7 @@ static void give_up(struct gate *g)
 {
 	const struct datapath *d = g->now->datapath;
 	struct addr *given = d ? calloc(d->n_wanted + 1, sizeof(*given)) : NULL;
-	double now = monotonic();
+	double now = clock_monotonic();
 	char text[ADDR_TEXT];
 	struct error e;
 	size_t n = 0;
@@ -110,7 +102,7 @@ static void hear_on(struct gate *g)
 	double until;
 
 	if (released_next(&g->released, &until))
-		hear_for(g, until - monotonic());
+		hear_for(g, until - clock_monotonic());
 	else
 		ev_timer_stop(g->loop, &g->hear_out);
 }
@@ -126,7 +118,7 @@ static void hear_out(struct gate *g)
 		place++;
 	if (d)
 		fresh = released_follow(&g->released, d->manageable, n,
-			monotonic() + HEAR_OUT + EACH_AFTER * (double)place);
+			clock_monotonic() + HEAR_OUT + EACH_AFTER * (double)place);
 	if (fresh < 0)
 		log_error("no memory for egress addresses that are new: they are not claimed");
 	for (size_t i = 0; i < n && !asks_others(g); i++)
@@ -160,7 +152,7 @@ static void decide(struct gate *g, const struct addr *addr, double now)
 static void on_hear_out(struct ev_loop *loop, ev_timer *timer, int revents)
 {
 	struct gate *g = timer->data;
-	double now = monotonic();
+	double now = clock_monotonic();
 	bool some = false;
 
 	(void)loop;

@@ -10,7 +10,7 @@
 #include "daemon/gate/edition.h"
 #include "daemon/flows/flows.h"
 #include "daemon/peers/peers.h"
-#include "daemon/gate/released.h"
+#include "daemon/datapath/released.h"
 
 struct status {
 	const struct edition *edition; /* in force */

@@ -18,8 +18,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "daemon/net/dns.h"
 #include "daemon/net/names.h"
 
@@ -56,14 +56,6 @@ struct resolver {
 	struct names names;
 	struct resolver_counts counts;
 };
-
-static double monotonic(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* One thread writes, others read. */
 static void count(uint64_t *counter)
@@ -249,7 +241,7 @@ static void keep(struct lookup_question *question, const struct resolver_answer 
 	if (ttl > 0 && name_set_addrs(name, answer->addrs, answer->n_addrs)) {
 		name->status = (uint8_t)answer->status;
 		name->partial = answer->partial;
-		name->expires = monotonic() + ttl;
+		name->expires = clock_monotonic() + ttl;
 		names_keep(names, name);
 	} else {
 		names_remove(names, name);
@@ -450,7 +442,7 @@ static void answer_kept(struct resolver_answer *answer, const struct name *name)
 {
 	answer->status = name->status;
 	answer->partial = name->partial;
-	answer->ttl = name->expires - monotonic();
+	answer->ttl = name->expires - clock_monotonic();
 	answer->n_addrs = name->n_addrs;
 	if (name->n_addrs > 0)
 		memcpy(answer->addrs, name->addrs, name->n_addrs * sizeof(*name->addrs));
@@ -465,7 +457,7 @@ static bool answer_known(const struct name *name, struct text text, struct resol
 		answer->status = RESOLVER_NO_NAME;
 	else if (name && name->question && name->question->partial)
 		compose(name->question, answer);
-	else if (name && !name->question && name->expires > monotonic())
+	else if (name && !name->question && name->expires > clock_monotonic())
 		answer_kept(answer, name);
 	else
 		return false;

@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "daemon/log/log.h"
 #include "daemon/peers/peers_parts.h"
 #include "nat/address.h"
@@ -20,14 +20,6 @@
 #define LATELY 3         /* intervals: who has asked since is told of changes */
 #define PAUSE 0.005      /* seconds from a change to on_change() */
 #define PAUSE_AGAIN 0.05 /* when it was not the time */
-
-double peers_clock(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
 
 uint64_t peers_random(void)
 {

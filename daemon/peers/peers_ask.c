@@ -20,6 +20,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "daemon/log/log.h"
 #include "daemon/peers/peers_parts.h"
 
@@ -146,7 +147,7 @@ static void path_ask(struct path *path)
 {
 	uint8_t bytes[PEER_MESSAGE_SIZE];
 	struct peer_message probe = {.type = PEER_PROBE, .id = peers_random()};
-	double now = peers_clock();
+	double now = clock_monotonic();
 
 	if (path->io.fd >= 0 && path->missed > 0 && !is_contested(path->gateway))
 		close_socket(path);
@@ -174,7 +175,7 @@ static void path_hurry(struct path *path)
 	struct ev_loop *loop = path->gateway->peers->loop;
 	double left = ev_timer_remaining(loop, &path->timer);
 
-	if (path->answered && peers_clock() - path->asked >= PEERS_HASTY)
+	if (path->answered && clock_monotonic() - path->asked >= PEERS_HASTY)
 		path_ask(path);
 	else if (left > PEERS_HASTY)
 		peers_start(loop, &path->timer, PEERS_HASTY);
@@ -188,7 +189,7 @@ void gateway_hurry(struct gateway *g)
 
 void gateway_inquire(struct gateway *g)
 {
-	double now = peers_clock();
+	double now = clock_monotonic();
 
 	for (size_t i = 0; i < g->n_paths; i++) {
 		struct path *path = &g->paths[i];
@@ -250,7 +251,7 @@ static void take_owned(struct gateway *g, const struct peer_message *m)
 static void take(struct path *path, const struct peer_message *m)
 {
 	struct gateway *g = path->gateway;
-	double now = peers_clock();
+	double now = clock_monotonic();
 	bool current = m->id == path->id;
 
 	if (m->type == PEER_PROBE || (!current && m->id != path->id_before) || is_stale(g, m))
@@ -306,7 +307,7 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 	if (ev_is_active(timer))
 		return; /* an answer set it anew */
 	if (!path->answered)
-		count_missed(path, peers_clock());
+		count_missed(path, clock_monotonic());
 	path_ask(path);
 }
 
@@ -314,7 +315,7 @@ static void path_init(struct path *path, struct gateway *g, const struct addr *a
 {
 	path->gateway = g;
 	path->is.at = (struct endpoint){*addr, (uint16_t)g->peers->port};
-	path->fast_until = peers_clock() + PEERS_FAST_FOR;
+	path->fast_until = clock_monotonic() + PEERS_FAST_FOR;
 	ev_io_init(&path->io, on_answer, -1, EV_READ);
 	ev_timer_init(&path->timer, on_timer, 0, 0);
 	path->io.data = path->timer.data = path;

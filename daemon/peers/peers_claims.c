@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "daemon/log/log.h"
 #include "daemon/peers/peers_parts.h"
 
@@ -38,7 +39,7 @@ void claims_take(struct peers *p, unsigned who, const struct addr *addrs, size_t
 {
 	bool contested = false;
 
-	if (owners_claim(&p->owners, who, addrs, n, peers_clock()))
+	if (owners_claim(&p->owners, who, addrs, n, clock_monotonic()))
 		peers_tell_change(p);
 	for (unsigned i = 0; i < OWNERS_CLAIMANTS; i++)
 		contested = contested || owners_is_contested(&p->owners, i);
@@ -50,7 +51,7 @@ void claims_take(struct peers *p, unsigned who, const struct addr *addrs, size_t
 
 void claims_forfeit(struct peers *p, unsigned who)
 {
-	if (!owners_forfeit(&p->owners, who, peers_clock()))
+	if (!owners_forfeit(&p->owners, who, clock_monotonic()))
 		return;
 	log_warn("gateway %s is silent while another one claims what it has: that one is believed",
 		name_of(p, who));
@@ -70,7 +71,7 @@ static void on_settle(struct ev_loop *loop, ev_timer *timer, int revents)
 		had[i] = p->owners.at[i].conflict;
 	for (size_t i = 0; i < p->n; i++)
 		heard[i] = p->gateways[i]->heard;
-	if (owners_settle(&p->owners, heard, peers_clock()))
+	if (owners_settle(&p->owners, heard, clock_monotonic()))
 		peers_tell_change(p);
 	for (size_t i = 0; i < p->owners.n; i++) {
 		const struct owned *o = &p->owners.at[i];

@@ -55,7 +55,6 @@ struct peers {
 };
 
 /* peers.c */
-double peers_clock(void);    /* monotonic seconds */
 uint64_t peers_random(void); /* not 0 */
 void peers_start(struct ev_loop *loop, ev_timer *timer, double seconds);
 void peers_tell_change(struct peers *peers);

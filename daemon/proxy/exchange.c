@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "daemon/admin/admin.h"
 #include "daemon/http/forward.h"
 #include "daemon/proxy/cached.h"
@@ -84,7 +85,7 @@ void exchange_free(struct client *c)
 	x->record.cache = cached_result(x);
 	cached_free(x);
 	buffer_put(&w->buffers, x->request);
-	x->record.total = worker_clock() - x->began;
+	x->record.total = clock_monotonic() - x->began;
 	x->record.from_client += x->to_origin.bytes;
 	x->record.to_client += x->to_client.bytes;
 	if (told && !x->record.tunnel && c->kind != LISTENER_ADMIN)

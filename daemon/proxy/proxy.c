@@ -12,8 +12,9 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "daemon/log/log.h"
+#include "base/clock.h"
 #include "daemon/datapath/nat_metrics.h"
+#include "daemon/log/log.h"
 #include "daemon/proxy/cached.h"
 #include "daemon/proxy/inquiry.h"
 #include "daemon/proxy/learn.h"
@@ -189,14 +190,11 @@ static void change_nat_page(struct proxy *p, int fd)
 
 static void drain(struct proxy *p, double timeout)
 {
-	struct timespec now;
-
 	if (p->shared.draining)
 		return;
-	clock_gettime(CLOCK_MONOTONIC, &now);
 	pthread_mutex_lock(&p->shared.lock);
 	p->shared.draining = true;
-	p->shared.drain_until = (double)now.tv_sec + (double)now.tv_nsec * 1e-9 + timeout;
+	p->shared.drain_until = clock_monotonic() + timeout;
 	pthread_mutex_unlock(&p->shared.lock);
 	if (p->started == 0)
 		stop(p, false);

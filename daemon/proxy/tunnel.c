@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "daemon/net/pump.h"
 #include "daemon/proxy/worker.h"
 
@@ -35,7 +36,7 @@ static void destroy(struct tunnel *t, enum ending ending)
 	pump_fini(&t->to_client, &w->pipes);
 	conn_fini(&t->client, w->loop, &w->buffers);
 	conn_fini(&t->origin, w->loop, &w->buffers);
-	t->record.total = worker_clock() - t->began;
+	t->record.total = clock_monotonic() - t->began;
 	t->record.ending = ending;
 	worker_record(w, &t->record);
 	metrics_tunnel(w->metrics, -1);

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "daemon/log/log.h"
 #include "daemon/proxy/client.h"
 #include "daemon/proxy/fetch.h"
@@ -35,14 +36,6 @@ const char *worker_date(struct worker *w)
 		w->date_at = now;
 	}
 	return w->date;
-}
-
-double worker_clock(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
 uint64_t worker_ns(struct worker *w)
@@ -297,14 +290,14 @@ static void on_turn(struct ev_loop *loop, ev_check *check, int revents)
 
 	(void)loop;
 	(void)revents;
-	w->now = worker_clock();
+	w->now = clock_monotonic();
 }
 
 static void *run(void *arg)
 {
 	struct worker *w = arg;
 
-	w->now = worker_clock();
+	w->now = clock_monotonic();
 	for (size_t i = 0; i < w->n_listeners; i++)
 		ev_io_start(w->loop, &w->listeners[i]);
 	ev_timer_start(w->loop, &w->second);

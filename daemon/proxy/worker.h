@@ -117,7 +117,6 @@ void worker_free(struct worker *worker); /* after its thread was joined, or neve
 /* For what lives in the loop. */
 const struct config *worker_config(const struct worker *worker);
 const char *worker_date(struct worker *worker); /* IMF-fixdate of now */
-double worker_clock(void);                      /* monotonic seconds, as of this moment */
 uint64_t worker_ns(struct worker *worker);      /* monotonic clock for limits.h */
 uint32_t worker_random(struct worker *worker);  /* to spread evenly; strangers may guess it */
 uint64_t worker_next_id(

@@ -8,8 +8,8 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "nat/address.h"
 #include "nat/audit.h"
 #include "nat/change.h"
@@ -352,14 +352,6 @@ static int stop_flood(void **state)
 	return 0;
 }
 
-static double seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
 /* Each as an edition: its policy, and the node that it is for. */
 struct edition_of {
 	const char *acl;
@@ -402,8 +394,8 @@ static void alternate(const struct edition_of editions[2], const struct aim *aim
 	run("sysctl -qw net.netfilter.nf_conntrack_udp_timeout=1");
 	assert_int_equal(table_apply(plans[1], NULL, NULL, NULL), 0);
 	begin_flood(aims, n);
-	start = seconds();
-	for (; changes < want || seconds() - start < FLOOD_SECONDS; changes++) {
+	start = clock_monotonic();
+	for (; changes < want || clock_monotonic() - start < FLOOD_SECONDS; changes++) {
 		struct audited audited = {plans[changes % 2], policies[changes % 2]};
 		const struct table_between between = {audit_flows, &audited};
 		const struct table_known known = {

@@ -5,8 +5,8 @@
 #include "tests/unit/daemon/run_until.h"
 
 #include <dirent.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "daemon/flows/flows.h"
 #include "daemon/log/log.h"
 
@@ -357,22 +357,6 @@ static void on_resync(struct ev_loop *l, ev_timer *timer, int revents)
 	flows_resync(flows);
 }
 
-static bool is_over(double until)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec * 1e-9 > until;
-}
-
-static double in_seconds(double seconds)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec * 1e-9 + seconds;
-}
-
 static size_t open_files(void)
 {
 	DIR *all = opendir("/proc/self/fd");
@@ -403,7 +387,7 @@ static void a_dump_that_is_due_already_is_begun_once(void **state)
 	ev_set_priority(&first, EV_MAXPRI);
 	ev_now_update(loop);
 	ev_timer_start(loop, &first);
-	for (until = in_seconds(1.1); !is_over(until);)
+	for (until = clock_monotonic() + 1.1; clock_monotonic() < until;)
 		;
 	RUN_UNTIL(counts().dumps >= 2);
 	dumps = counts().dumps;

@@ -1,4 +1,4 @@
-#include "daemon/gate/released.h"
+#include "daemon/datapath/released.h"
 
 #include <errno.h>
 #include <stdlib.h>
