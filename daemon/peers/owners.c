@@ -25,13 +25,15 @@ static bool is_among(const struct addr *addrs, size_t n, const struct addr *addr
 	return false;
 }
 
-/* The first of those who are left.  True when something is different for whoever asks. */
+/* The first of those who are left, or of those who were there all the time.  True when something is
+ * different for whoever asks. */
 static bool judge(struct owned *a, double now)
 {
 	bool over = a->conflict, moved = !(a->claimants & BIT(a->owner));
+	uint32_t there = a->claimants & ~a->returned;
 
 	if (moved && a->claimants)
-		a->owner = (unsigned)__builtin_ctz(a->claimants);
+		a->owner = (unsigned)__builtin_ctz(there ? there : a->claimants);
 	if (__builtin_popcount(a->claimants) > 1) {
 		a->contested = a->contested > 0 ? a->contested : now;
 		over = false;
@@ -52,6 +54,7 @@ static bool withdraw(struct owners *o, unsigned who, const struct addr *addrs, s
 
 		if ((a->claimants & BIT(who)) && !is_among(addrs, n, &a->addr)) {
 			a->claimants &= ~BIT(who);
+			a->returned &= ~BIT(who);
 			changed = judge(a, now) || changed;
 		}
 		if (a->claimants)
@@ -61,7 +64,7 @@ static bool withdraw(struct owners *o, unsigned who, const struct addr *addrs, s
 	return changed;
 }
 
-static bool claim(struct owners *o, unsigned who, const struct addr *addr, double now)
+static bool claim(struct owners *o, unsigned who, const struct addr *addr, bool returns, double now)
 {
 	struct owned *a = find(o, addr);
 
@@ -70,17 +73,20 @@ static bool claim(struct owners *o, unsigned who, const struct addr *addr, doubl
 		o->at[o->n++] = (struct owned){.addr = *addr, .claimants = BIT(who), .owner = who};
 		return true;
 	}
+	if (returns && !(a->claimants & BIT(who)))
+		a->returned |= BIT(who);
 	a->claimants |= BIT(who);
 	return judge(a, now);
 }
 
-bool owners_claim(struct owners *o, unsigned who, const struct addr *addrs, size_t n, double now)
+bool owners_claim(struct owners *o, unsigned who, const struct addr *addrs, size_t n, bool returns,
+	double now)
 {
 	bool changed = withdraw(o, who, addrs, n, now);
 
 	CHECK(who < OWNERS_CLAIMANTS && n <= PEER_OWNED_MOST);
 	for (size_t i = 0; i < n; i++)
-		changed = claim(o, who, &addrs[i], now) || changed;
+		changed = claim(o, who, &addrs[i], returns, now) || changed;
 	return changed;
 }
 
@@ -113,8 +119,10 @@ bool owners_forfeit(struct owners *o, unsigned who, double now)
 	for (size_t i = 0; i < o->n; i++) {
 		struct owned *a = &o->at[i];
 
-		if (a->contested > 0 && !a->conflict && (a->claimants & BIT(who))) {
+		if (a->contested > 0 && !a->conflict && (a->claimants & BIT(who)) &&
+			(a->claimants & ~a->returned & ~BIT(who))) {
 			a->claimants &= ~BIT(who);
+			a->returned &= ~BIT(who);
 			changed = true;
 			judge(a, now);
 		}

@@ -4,7 +4,8 @@
  * A plain value: no clock, no socket.  An address that two claim stays with its former owner.  The
  * other one is believed as soon as the former does not claim it any more, or is down; while both go
  * on it is first a contest, since an address on its way is on two nodes for a moment or its former
- * owner has just died, and then a conflict.
+ * owner has just died, and then a conflict.  Who was cut off and comes back with an address may not
+ * know yet that somebody took it over.
  */
 #pragma once
 
@@ -18,6 +19,7 @@
 struct owned {
 	struct addr addr;
 	uint32_t claimants; /* bits */
+	uint32_t returned;  /* of these, who came back with it */
 	unsigned owner;
 	double contested; /* since; 0: one claims it */
 	bool conflict;
@@ -28,17 +30,17 @@ struct owners {
 	size_t n;
 };
 
-/* `who` has exactly these now, at most PEER_OWNED_MOST.  True when an address has another owner, or
- * a conflict is over. */
-bool owners_claim(
-	struct owners *owners, unsigned who, const struct addr *addrs, size_t n, double now);
+/* `who` has exactly these now, at most PEER_OWNED_MOST; `returns`: it was down until now.  True
+ * when an address has another owner, or a conflict is over. */
+bool owners_claim(struct owners *owners, unsigned who, const struct addr *addrs, size_t n,
+	bool returns, double now);
 
 /* Contests that have lasted, and in which each claimant has been heard since, become conflicts:
  * true when one did.  `heard`: when each was asked last what it has answered since. */
 bool owners_settle(struct owners *owners, const double heard[OWNERS_CLAIMANTS], double now);
 
-/* `who` is silent while others claim what it has: it loses what is in contest, and nothing else.
- * True when something was. */
+/* `who` is silent while others claim what it has: it loses what is in contest with one that has not
+ * just come back, and nothing else.  True when something was. */
 bool owners_forfeit(struct owners *owners, unsigned who, double now);
 
 int owners_find(const struct owners *owners, const struct addr *addr); /* -1: nobody has it */

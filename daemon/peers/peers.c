@@ -128,8 +128,8 @@ static void claim_all(struct peers *p)
 	for (size_t i = 0; i < p->n; i++)
 		if (gateway_is_up(p->gateways[i]))
 			claims_take(p, (unsigned)i, p->gateways[i]->said.owned,
-				p->gateways[i]->said.n_owned);
-	claims_take(p, OWNERS_SELF, p->say.owned, p->say.n_owned);
+				p->gateways[i]->said.n_owned, false);
+	claims_take(p, OWNERS_SELF, p->say.owned, p->say.n_owned, false);
 	peers_tell_change(p);
 }
 
@@ -328,5 +328,5 @@ void peers_owned(struct peers *p, const struct addr *addrs, size_t n)
 	p->say.n_owned = told;
 	p->say.serial++;
 	say(p);
-	claims_take(p, OWNERS_SELF, owned, told);
+	claims_take(p, OWNERS_SELF, owned, told, false);
 }

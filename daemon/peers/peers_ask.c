@@ -74,7 +74,7 @@ static void set_up(struct path *path, bool up)
 		log_error("gateway %s does not answer at %s: no IPv%d is sent to it", g->name, at,
 			addr_is_v4(&path->is.at.addr) ? 4 : 6);
 	if (!gateway_is_up(g))
-		claims_take(g->peers, g->number, NULL, 0);
+		claims_take(g->peers, g->number, NULL, 0, false);
 	peers_tell_change(g->peers);
 }
 
@@ -252,7 +252,7 @@ static void take(struct path *path, const struct peer_message *m)
 {
 	struct gateway *g = path->gateway;
 	double now = clock_monotonic();
-	bool current = m->id == path->id;
+	bool current = m->id == path->id, returns = !gateway_is_up(g);
 
 	if (m->type == PEER_PROBE || (!current && m->id != path->id_before) || is_stale(g, m))
 		return;
@@ -265,7 +265,7 @@ static void take(struct path *path, const struct peer_message *m)
 	}
 	path->missed = 0;
 	set_up(path, true);
-	claims_take(g->peers, g->number, m->owned, m->n_owned);
+	claims_take(g->peers, g->number, m->owned, m->n_owned, returns);
 }
 
 static void path_hear(struct path *path)
@@ -359,5 +359,5 @@ void gateway_stop(struct gateway *g)
 	for (size_t i = 0; i < g->n_paths; i++)
 		path_stop(&g->paths[i]);
 	g->said = (struct peer_message){.type = PEER_ANSWER};
-	claims_take(g->peers, g->number, NULL, 0);
+	claims_take(g->peers, g->number, NULL, 0, false);
 }

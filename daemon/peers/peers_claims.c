@@ -35,11 +35,11 @@ static void ask_contestants(struct peers *p)
 			gateway_hurry(p->gateways[i]);
 }
 
-void claims_take(struct peers *p, unsigned who, const struct addr *addrs, size_t n)
+void claims_take(struct peers *p, unsigned who, const struct addr *addrs, size_t n, bool returns)
 {
 	bool contested = false;
 
-	if (owners_claim(&p->owners, who, addrs, n, clock_monotonic()))
+	if (owners_claim(&p->owners, who, addrs, n, returns, clock_monotonic()))
 		peers_tell_change(p);
 	for (unsigned i = 0; i < OWNERS_CLAIMANTS; i++)
 		contested = contested || owners_is_contested(&p->owners, i);

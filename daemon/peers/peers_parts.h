@@ -76,7 +76,8 @@ const struct path *gateway_path(const struct gateway *gateway, bool v4);
 void claims_init(struct peers *peers);
 void claims_fini(struct peers *peers);
 void claims_forfeit(struct peers *peers, unsigned who); /* owners_forfeit() */
-void claims_take(struct peers *peers, unsigned who, const struct addr *addrs, size_t n);
+void claims_take(struct peers *peers, unsigned who, const struct addr *addrs, size_t n,
+	bool returns); /* owners_claim() */
 /* "gw1 and this node".  Returns `out`. */
 const char *claims_print(
 	const struct peers *peers, const struct owned *owned, char *out, size_t size);

@@ -21,7 +21,7 @@ static int setup(void **state)
 
 static bool claim(unsigned who, const struct addr *addr, double now)
 {
-	return owners_claim(&owners, who, addr, addr ? 1 : 0, now);
+	return owners_claim(&owners, who, addr, addr ? 1 : 0, false, now);
 }
 
 /* Each has just been heard. */
@@ -40,10 +40,10 @@ static void who_claims_an_address_has_it(void **state)
 
 	(void)state;
 	assert_int_equal(owners_find(&owners, &a), -1);
-	assert_true(owners_claim(&owners, 1, both, 2, 1));
+	assert_true(owners_claim(&owners, 1, both, 2, false, 1));
 	assert_int_equal(owners_find(&owners, &a), 1);
 	assert_int_equal(owners_find(&owners, &b), 1);
-	assert_false(owners_claim(&owners, 1, both, 2, 2));
+	assert_false(owners_claim(&owners, 1, both, 2, false, 2));
 	assert_true(claim(1, &b, 3));
 	assert_int_equal(owners_find(&owners, &a), -1);
 	assert_int_equal(owners_find(&owners, &b), 1);
@@ -115,17 +115,37 @@ static void who_is_silent_loses_what_another_one_claims(void **state)
 	const struct addr both[] = {a, b};
 
 	(void)state;
-	owners_claim(&owners, 0, both, 2, 1);
+	owners_claim(&owners, 0, both, 2, false, 1);
 	assert_false(owners_forfeit(&owners, 0, 1));
 	claim(1, &a, 2);
 	assert_true(owners_forfeit(&owners, 0, 2.3));
 	assert_int_equal(owners_find(&owners, &a), 1);
 	assert_int_equal(owners_find(&owners, &b), 0);
 	assert_false(owners_is_contested(&owners, 1));
-	owners_claim(&owners, 0, both, 2, 3); /* it is there after all */
+	owners_claim(&owners, 0, both, 2, false, 3); /* it is there after all */
 	assert_int_equal(owners_find(&owners, &a), 1);
 	assert_true(settle(4));
 	assert_false(owners_forfeit(&owners, 0, 5)); /* a conflict is one until somebody lets go */
+}
+
+/* It may have been cut off while somebody took over, who is only busy for a moment. */
+static void who_comes_back_is_not_believed_for_a_moment_s_silence(void **state)
+{
+	(void)state;
+	claim(0, &a, 1);
+	assert_false(owners_claim(&owners, 1, &a, 1, true, 2));
+	assert_true(owners_is_contested(&owners, 0));
+	assert_false(owners_forfeit(&owners, 0, 2.3));
+	assert_int_equal(owners_find(&owners, &a), 0);
+	claim(2, &a, 2.4); /* one that was there all the time */
+	assert_true(owners_forfeit(&owners, 0, 2.7));
+	assert_int_equal(owners_find(&owners, &a), 2);
+	claim(2, NULL, 3);
+	claim(1, NULL, 3);
+	claim(0, &a, 4);
+	claim(1, &a, 5); /* what it takes now is news */
+	assert_true(owners_forfeit(&owners, 0, 5.3));
+	assert_int_equal(owners_find(&owners, &a), 1);
 }
 
 static void a_third_claimant_does_not_end_a_conflict(void **state)
@@ -151,7 +171,7 @@ static void there_is_room_for_all_that_can_be_claimed(void **state)
 		for (unsigned i = 0; i < PEER_OWNED_MOST; i++)
 			many[i] =
 				(struct addr){{0x20, [14] = (uint8_t)who, [15] = (uint8_t)(i + 1)}};
-		assert_true(owners_claim(&owners, who, many, PEER_OWNED_MOST, 1));
+		assert_true(owners_claim(&owners, who, many, PEER_OWNED_MOST, false, 1));
 		assert_int_equal(owners_find(&owners, &many[PEER_OWNED_MOST - 1]), who);
 	}
 	assert_int_equal(owners.n, COUNT_OF(owners.at));
@@ -167,6 +187,7 @@ int main(void)
 		TEST_CASE(two_that_go_on_claiming_are_a_conflict_which_the_former_owner_wins),
 		TEST_CASE(who_has_not_been_heard_since_is_no_party_to_a_conflict),
 		TEST_CASE(who_is_silent_loses_what_another_one_claims),
+		TEST_CASE(who_comes_back_is_not_believed_for_a_moment_s_silence),
 		TEST_CASE(a_third_claimant_does_not_end_a_conflict),
 		TEST_CASE(there_is_room_for_all_that_can_be_claimed),
 	};

@@ -441,6 +441,23 @@ static void the_claim_of_another_gateway_finds_out_that_the_owner_is_dead(void *
 	assert_int_equal(owner(B), -1);
 }
 
+/* It was cut off while the other one took over, who is busy now. */
+static void who_comes_back_with_an_address_gets_it_when_its_owner_is_down(void **state)
+{
+	(void)state;
+	skip_without_world();
+	start_both(A "\n", "\n");
+	follow(peers, ROLE_AGENT, GATEWAYS, 60);
+	RUN_UNTIL(owner(A) == 0 && peers_up(peers, 1));
+	kill(children[0].pid, SIGSTOP);
+	own(1, A "\n");
+	RUN_UNTIL(owner(A) == 1 && !peers_up(peers, 0));
+	kill(children[1].pid, SIGSTOP);
+	kill(children[0].pid, SIGCONT);
+	RUN_UNTIL(owner(A) == 0);
+	assert_false(peers_up(peers, 1));
+}
+
 static void two_that_claim_an_address_are_a_conflict_while_it_lasts(void **state)
 {
 	(void)state;
@@ -884,6 +901,7 @@ int main(void)
 		TEST_CASE(who_is_silent_over_one_version_loses_nothing_that_another_one_claims),
 		TEST_CASE(an_address_moves_without_a_conflict),
 		TEST_CASE(the_claim_of_another_gateway_finds_out_that_the_owner_is_dead),
+		TEST_CASE(who_comes_back_with_an_address_gets_it_when_its_owner_is_down),
 		TEST_CASE(two_that_claim_an_address_are_a_conflict_while_it_lasts),
 		TEST_CASE(this_node_and_another_are_a_conflict_too),
 		TEST_CASE(more_addresses_than_can_be_told_are_trouble),
