@@ -35,11 +35,17 @@ struct arp_frame {
 	struct ether_arp arp;
 } __attribute__((packed));
 
-/* RFC 4861 4.3 without an option: the source is unspecified. */
+/* RFC 4861 4.3 with the source link-layer address option of 4.6.1. */
+struct solicitation {
+	struct nd_neighbor_solicit solicit;
+	struct nd_opt_hdr option;
+	uint8_t mac[ETH_ALEN];
+} __attribute__((packed));
+
 struct ns_frame {
 	struct ether_header ethernet;
 	struct ip6_hdr ip;
-	struct nd_neighbor_solicit icmp;
+	struct solicitation icmp;
 } __attribute__((packed));
 
 /* RFC 4861 4.4, with the first option. */
@@ -239,6 +245,29 @@ static uint16_t icmp6_checksum(const struct ns_frame *frame)
 	return htons((uint16_t)~sum);
 }
 
+/* As the kernel chooses it for a neighbour: link-local, if the device has such an address. */
+static int choose_source(uint32_t device, struct in6_addr *source)
+{
+	struct sockaddr_in6 at = {
+		.sin6_family = AF_INET6,
+		.sin6_port = htons(9),
+		.sin6_addr = {{{0xfe, 0x80, [15] = 1}}},
+		.sin6_scope_id = device,
+	};
+	socklen_t length = sizeof(at);
+	int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int error = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (const struct sockaddr *)&at, length) ||
+		getsockname(fd, (struct sockaddr *)&at, &length))
+		error = -errno;
+	close(fd);
+	*source = at.sin6_addr;
+	return error;
+}
+
 static int send_solicitation(
 	int fd, uint32_t device, const uint8_t mac[PROBE_MAC], const struct addr *addr)
 {
@@ -247,7 +276,12 @@ static int send_solicitation(
 	const struct in6_addr group = {{{0xff, 2, [11] = 1, 0xff, low[0], low[1], low[2]}}};
 	const uint8_t group_mac[ETH_ALEN] = {0x33, 0x33, 0xff, low[0], low[1], low[2]};
 	struct ns_frame frame = {0};
+	struct in6_addr source;
+	int error = choose_source(device, &source);
 
+	if (error)
+		return error;
+	frame.ip.ip6_src = source;
 	memcpy(frame.ethernet.ether_dhost, group_mac, ETH_ALEN);
 	memcpy(frame.ethernet.ether_shost, mac, ETH_ALEN);
 	frame.ethernet.ether_type = htons(ETHERTYPE_IPV6);
@@ -256,9 +290,11 @@ static int send_solicitation(
 	frame.ip.ip6_nxt = IPPROTO_ICMPV6;
 	frame.ip.ip6_hlim = 255;
 	frame.ip.ip6_dst = group;
-	frame.icmp.nd_ns_type = ND_NEIGHBOR_SOLICIT;
-	memcpy(&frame.icmp.nd_ns_target, addr->bytes, sizeof(addr->bytes));
-	frame.icmp.nd_ns_cksum = icmp6_checksum(&frame);
+	frame.icmp.solicit.nd_ns_type = ND_NEIGHBOR_SOLICIT;
+	memcpy(&frame.icmp.solicit.nd_ns_target, addr->bytes, sizeof(addr->bytes));
+	frame.icmp.option = (struct nd_opt_hdr){ND_OPT_SOURCE_LINKADDR, 1};
+	memcpy(frame.icmp.mac, mac, ETH_ALEN);
+	frame.icmp.solicit.nd_ns_cksum = icmp6_checksum(&frame);
 	return send_frame(fd, device, &frame, sizeof(frame));
 }
 

@@ -1,9 +1,10 @@
 /*
  * probe.h - asks the link whether another node has an egress address, too.
  *
- * The question is the one that comes before an address is taken: an ARP probe (RFC 5227 2.1.1: no
- * sender address, so no neighbour learns from it) or a neighbour solicitation of duplicate address
- * detection (RFC 4862 5.4.2: no source address).  Whoever answers has the address.
+ * An ARP probe (RFC 5227 2.1.1: no sender address, so no neighbour learns from it), or a neighbour
+ * solicitation (RFC 4861 7.2.2) from the device's link-local address.  One without a source, as in
+ * duplicate address detection, would be answered to all nodes (7.2.4), which would send to whoever
+ * answered last.  Whoever answers has the address.
  */
 #pragma once
 

@@ -15,7 +15,7 @@
 #define A6 "2001:db8:1::10"
 
 static struct {
-	int bridge, node, rival;
+	int bridge, node, rival, third;
 } world;
 
 static int new_node(int number)
@@ -42,6 +42,7 @@ static int make_world(void **state)
 	run("ip link add br0 type bridge mcast_snooping 0; ip link set br0 up");
 	world.node = new_node(1);
 	world.rival = new_node(2);
+	world.third = new_node(3);
 	return 0;
 }
 
@@ -160,6 +161,33 @@ static void nobody_else_is_heard(void **state)
 	run("! ip neigh show | grep -E '203.0.113.10|2001:db8:1::10'");
 }
 
+/* Who asks would else make the partner's router send to the other one. */
+static void no_neighbour_of_the_two_learns_from_the_answer(void **state)
+{
+	static const char *const texts[] = {A4, A6};
+
+	(void)state;
+	skip_without_world();
+	for (size_t i = 0; i < COUNT_OF(texts); i++) {
+		struct probe_answer answer;
+		int fd;
+
+		enter(world.node);
+		fd = open_for(texts[i]);
+		enter(world.third);
+		run("ip neigh replace %s lladdr 02:00:00:00:00:01 dev eth0 nud stale", texts[i]);
+		enter(world.rival);
+		run("ip addr add %s dev eth0 %s", texts[i], i ? "nodad" : "");
+		enter(world.node);
+		run("ip addr add %s dev eth0 %s", texts[i], i ? "nodad" : "");
+		for (int times = 0; times < 10; times++)
+			assert_true(ask_until_heard(fd, texts[i], &answer));
+		enter(world.third);
+		run("ip neigh show %s | grep 02:00:00:00:00:01", texts[i]);
+		close(fd);
+	}
+}
+
 /* Another device of this node on the same link answers for all its addresses. */
 static void this_node_itself_is_no_rival(void **state)
 {
@@ -227,6 +255,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST_CASE(who_has_the_address_answers),
 		TEST_CASE(nobody_else_is_heard),
+		TEST_CASE(no_neighbour_of_the_two_learns_from_the_answer),
 		TEST_CASE(this_node_itself_is_no_rival),
 		TEST_CASE(an_announcement_is_heard),
 		TEST_CASE(there_is_nobody_to_ask_without_neighbours),
