@@ -52,10 +52,12 @@ static bool withdraw(struct owners *o, unsigned who, const struct addr *addrs, s
 	for (size_t i = 0; i < o->n; i++) {
 		struct owned *a = &o->at[i];
 
-		if ((a->claimants & BIT(who)) && !is_among(addrs, n, &a->addr)) {
-			a->claimants &= ~BIT(who);
+		if (!is_among(addrs, n, &a->addr)) {
 			a->returned &= ~BIT(who);
-			changed = judge(a, now) || changed;
+			if (a->claimants & BIT(who)) {
+				a->claimants &= ~BIT(who);
+				changed = judge(a, now) || changed;
+			}
 		}
 		if (a->claimants)
 			o->at[kept++] = *a;
@@ -122,7 +124,7 @@ bool owners_forfeit(struct owners *o, unsigned who, double now)
 		if (a->contested > 0 && !a->conflict && (a->claimants & BIT(who)) &&
 			(a->claimants & ~a->returned & ~BIT(who))) {
 			a->claimants &= ~BIT(who);
-			a->returned &= ~BIT(who);
+			a->returned |= BIT(who);
 			changed = true;
 			judge(a, now);
 		}

@@ -19,7 +19,7 @@
 struct owned {
 	struct addr addr;
 	uint32_t claimants; /* bits */
-	uint32_t returned;  /* of these, who came back with it */
+	uint32_t returned; /* who was down or silent meanwhile: comes back with it, if a claimant */
 	unsigned owner;
 	double contested; /* since; 0: one claims it */
 	bool conflict;

@@ -148,6 +148,21 @@ static void who_comes_back_is_not_believed_for_a_moment_s_silence(void **state)
 	assert_int_equal(owners_find(&owners, &a), 1);
 }
 
+static void who_was_silent_comes_back(void **state)
+{
+	(void)state;
+	claim(0, &a, 1);
+	claim(1, &a, 2);
+	assert_true(owners_forfeit(&owners, 0, 2.3));
+	claim(0, &a, 2.4);
+	assert_false(owners_forfeit(&owners, 1, 2.7));
+	assert_int_equal(owners_find(&owners, &a), 1);
+	claim(0, NULL, 3);
+	claim(0, &a, 4);
+	assert_true(owners_forfeit(&owners, 1, 4.3));
+	assert_int_equal(owners_find(&owners, &a), 0);
+}
+
 static void a_third_claimant_does_not_end_a_conflict(void **state)
 {
 	(void)state;
@@ -188,6 +203,7 @@ int main(void)
 		TEST_CASE(who_has_not_been_heard_since_is_no_party_to_a_conflict),
 		TEST_CASE(who_is_silent_loses_what_another_one_claims),
 		TEST_CASE(who_comes_back_is_not_believed_for_a_moment_s_silence),
+		TEST_CASE(who_was_silent_comes_back),
 		TEST_CASE(a_third_claimant_does_not_end_a_conflict),
 		TEST_CASE(there_is_room_for_all_that_can_be_claimed),
 	};
