@@ -11,51 +11,20 @@
 #include <errno.h>
 #include <ifaddrs.h>
 #include <linux/filter.h>
-#include <net/ethernet.h>
-#include <net/if.h>
-#include <net/if_arp.h>
 #include <netinet/icmp6.h>
-#include <netinet/if_ether.h>
-#include <netinet/ip6.h>
 #include <netpacket/packet.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "nat/frames.h"
 
 #ifndef PACKET_IGNORE_OUTGOING
 #define PACKET_IGNORE_OUTGOING 23 /* Linux 4.20 */
 #endif
 
 #define FRAMES_A_TURN 32
-
-struct arp_frame {
-	struct ether_header ethernet;
-	struct ether_arp arp;
-} __attribute__((packed));
-
-/* RFC 4861 4.3 with the source link-layer address option of 4.6.1. */
-struct solicitation {
-	struct nd_neighbor_solicit solicit;
-	struct nd_opt_hdr option;
-	uint8_t mac[ETH_ALEN];
-} __attribute__((packed));
-
-struct ns_frame {
-	struct ether_header ethernet;
-	struct ip6_hdr ip;
-	struct solicitation icmp;
-} __attribute__((packed));
-
-/* RFC 4861 4.4, with the first option. */
-struct na_frame {
-	struct ether_header ethernet;
-	struct ip6_hdr ip;
-	struct nd_neighbor_advert icmp;
-	struct nd_opt_hdr option;
-	uint8_t mac[ETH_ALEN];
-} __attribute__((packed));
 
 /* ---- what is heard ---- */
 
@@ -107,12 +76,12 @@ static void program_arp(struct program *p, const struct addr *addrs, size_t n)
 /* The target of a neighbour advertisement. */
 static void program_ndp(struct program *p, const struct addr *addrs, size_t n)
 {
-	const uint32_t target = offsetof(struct na_frame, icmp.nd_na_target);
+	const uint32_t target = offsetof(struct ndp_frame, icmp.target);
 
-	put_load(p, BPF_B, offsetof(struct na_frame, ip.ip6_nxt));
+	put_load(p, BPF_B, offsetof(struct ndp_frame, ip.ip6_nxt));
 	put(p, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, IPPROTO_ICMPV6);
 	put(p, BPF_RET | BPF_K, 0, 0, 0);
-	put_load(p, BPF_B, offsetof(struct na_frame, icmp));
+	put_load(p, BPF_B, offsetof(struct ndp_frame, icmp));
 	put(p, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, ND_NEIGHBOR_ADVERT);
 	put(p, BPF_RET | BPF_K, 0, 0, 0);
 	for (size_t i = 0; i < n; i++) {
@@ -141,22 +110,6 @@ static int attach(int fd, const struct addr *addrs, size_t n)
 
 /* ---- the device ---- */
 
-static int find_mac(int fd, uint32_t device, uint8_t mac[PROBE_MAC])
-{
-	struct ifreq request = {0};
-
-	if (!if_indextoname(device, request.ifr_name) || ioctl(fd, SIOCGIFFLAGS, &request))
-		return -errno;
-	if (request.ifr_flags & (IFF_NOARP | IFF_LOOPBACK))
-		return -ENOTSUP;
-	if (ioctl(fd, SIOCGIFHWADDR, &request))
-		return -errno;
-	if (request.ifr_hwaddr.sa_family != ARPHRD_ETHER)
-		return -ENOTSUP;
-	memcpy(mac, request.ifr_hwaddr.sa_data, PROBE_MAC);
-	return 0;
-}
-
 static bool is_ours(const uint8_t mac[PROBE_MAC])
 {
 	struct ifaddrs *all, *one;
@@ -184,7 +137,7 @@ int probe_open(uint32_t device, const struct addr *addrs, size_t n, struct error
 
 	CHECK(n > 0 && n <= PROBE_MOST);
 	if (!error)
-		error = find_mac(fd, device, mac);
+		error = frame_find_mac(fd, device, mac);
 	if (!error)
 		error = attach(fd, addrs, n);
 	if (!error)
@@ -201,49 +154,6 @@ int probe_open(uint32_t device, const struct addr *addrs, size_t n, struct error
 }
 
 /* ---- asking ---- */
-
-static int send_frame(int fd, uint32_t device, const void *frame, size_t size)
-{
-	const struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_ifindex = (int)device};
-
-	return sendto(fd, frame, size, 0, (const struct sockaddr *)&to, sizeof(to)) < 0 ? -errno
-											: 0;
-}
-
-static int send_arp(int fd, uint32_t device, const uint8_t mac[PROBE_MAC], const struct addr *addr)
-{
-	struct arp_frame frame = {0};
-
-	memset(frame.ethernet.ether_dhost, 0xff, ETH_ALEN);
-	memcpy(frame.ethernet.ether_shost, mac, ETH_ALEN);
-	frame.ethernet.ether_type = htons(ETHERTYPE_ARP);
-	frame.arp.ea_hdr = (struct arphdr){
-		.ar_hrd = htons(ARPHRD_ETHER),
-		.ar_pro = htons(ETHERTYPE_IP),
-		.ar_hln = ETH_ALEN,
-		.ar_pln = 4,
-		.ar_op = htons(ARPOP_REQUEST),
-	};
-	memcpy(frame.arp.arp_sha, mac, ETH_ALEN);
-	memcpy(frame.arp.arp_tpa, addr->bytes + 12, 4);
-	return send_frame(fd, device, &frame, sizeof(frame));
-}
-
-/* RFC 1071 over the pseudo-header of RFC 8200 8.1 and the message; sizes are even. */
-static uint16_t icmp6_checksum(const struct ns_frame *frame)
-{
-	const uint8_t *parts[] = {
-		(const uint8_t *)&frame->ip.ip6_src, (const uint8_t *)&frame->icmp};
-	const size_t sizes[] = {2 * sizeof(struct in6_addr), sizeof(frame->icmp)};
-	uint32_t sum = sizeof(frame->icmp) + IPPROTO_ICMPV6;
-
-	for (size_t part = 0; part < COUNT_OF(parts); part++)
-		for (size_t i = 0; i < sizes[part]; i += 2)
-			sum += (uint32_t)parts[part][i] << 8 | parts[part][i + 1];
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return htons((uint16_t)~sum);
-}
 
 /* As the kernel chooses it for a neighbour: link-local, if the device has such an address. */
 static int choose_source(uint32_t device, struct in6_addr *source)
@@ -271,41 +181,25 @@ static int choose_source(uint32_t device, struct in6_addr *source)
 static int send_solicitation(
 	int fd, uint32_t device, const uint8_t mac[PROBE_MAC], const struct addr *addr)
 {
-	/* Solicited-node multicast (RFC 4291 2.7.1), and its link-layer address (RFC 2464 7). */
 	const uint8_t *low = addr->bytes + 13;
+	/* Solicited-node multicast (RFC 4291 2.7.1). */
 	const struct in6_addr group = {{{0xff, 2, [11] = 1, 0xff, low[0], low[1], low[2]}}};
-	const uint8_t group_mac[ETH_ALEN] = {0x33, 0x33, 0xff, low[0], low[1], low[2]};
-	struct ns_frame frame = {0};
 	struct in6_addr source;
 	int error = choose_source(device, &source);
 
-	if (error)
-		return error;
-	frame.ip.ip6_src = source;
-	memcpy(frame.ethernet.ether_dhost, group_mac, ETH_ALEN);
-	memcpy(frame.ethernet.ether_shost, mac, ETH_ALEN);
-	frame.ethernet.ether_type = htons(ETHERTYPE_IPV6);
-	frame.ip.ip6_flow = htonl(6U << 28);
-	frame.ip.ip6_plen = htons(sizeof(frame.icmp));
-	frame.ip.ip6_nxt = IPPROTO_ICMPV6;
-	frame.ip.ip6_hlim = 255;
-	frame.ip.ip6_dst = group;
-	frame.icmp.solicit.nd_ns_type = ND_NEIGHBOR_SOLICIT;
-	memcpy(&frame.icmp.solicit.nd_ns_target, addr->bytes, sizeof(addr->bytes));
-	frame.icmp.option = (struct nd_opt_hdr){ND_OPT_SOURCE_LINKADDR, 1};
-	memcpy(frame.icmp.mac, mac, ETH_ALEN);
-	frame.icmp.solicit.nd_ns_cksum = icmp6_checksum(&frame);
-	return send_frame(fd, device, &frame, sizeof(frame));
+	return error ? error
+		     : frame_send_ndp(
+			       fd, device, mac, ND_NEIGHBOR_SOLICIT, 0, &source, &group, addr);
 }
 
 int probe_send(int fd, uint32_t device, const struct addr *addr)
 {
 	uint8_t mac[PROBE_MAC];
-	int error = find_mac(fd, device, mac);
+	int error = frame_find_mac(fd, device, mac);
 
 	if (error)
 		return error;
-	return addr_is_v4(addr) ? send_arp(fd, device, mac, addr)
+	return addr_is_v4(addr) ? frame_send_arp(fd, device, mac, ARPOP_REQUEST, NULL, addr)
 				: send_solicitation(fd, device, mac, addr);
 }
 
@@ -327,16 +221,16 @@ static bool read_arp(const uint8_t *bytes, size_t length, struct probe_answer *a
 /* Its own link-layer address stands in the option; one without is told by who sent the frame. */
 static bool read_advertisement(const uint8_t *bytes, size_t length, struct probe_answer *answer)
 {
-	const size_t least = offsetof(struct na_frame, option);
-	struct na_frame frame = {0};
+	const size_t least = offsetof(struct ndp_frame, icmp.option);
+	struct ndp_frame frame = {0};
 
 	if (length < least)
 		return false;
 	memcpy(&frame, bytes, length < sizeof(frame) ? length : sizeof(frame));
-	memcpy(answer->addr.bytes, &frame.icmp.nd_na_target, sizeof(answer->addr.bytes));
+	memcpy(answer->addr.bytes, frame.icmp.target, sizeof(answer->addr.bytes));
 	memcpy(answer->mac,
-		length >= sizeof(frame) && frame.option.nd_opt_type == ND_OPT_TARGET_LINKADDR
-			? frame.mac
+		length >= sizeof(frame) && frame.icmp.option == ND_OPT_TARGET_LINKADDR
+			? frame.icmp.mac
 			: frame.ethernet.ether_shost,
 		PROBE_MAC);
 	return frame.ip.ip6_hlim == 255;
