@@ -42,6 +42,12 @@ def here(node, egress):
     return f" {egress[4]}/" in node.gw.run("ip", "addr", "show", "dev", "eth0").stdout
 
 
+def neighbour(fleet, addr):
+    """The link-layer address that the partners' router has for it."""
+    words = fleet.nodes.net.run("ip", "neigh", "show", addr).stdout.split()
+    return words[words.index("lladdr") + 1]
+
+
 def move(old, new, *egress):
     old.remove_egress(*egress)
     new.add_egress(*egress)
@@ -91,8 +97,12 @@ def test_two_that_claim_one_address_are_told(fleet):
     with fleet.scene() as scene:
         gw2.add_egress(EGRESS_BANK)
         w1.wait_log("(?s)error[^\n]*45.0.0.20")
+        fleet.egret["gw1"].wait_log("egress address 2a00::20 is on this node and on another one")
         wait_for("w1 not to be ready", lambda: not w1.ready())
-        scene.more()
+        before = neighbour(fleet, EGRESS_BANK[6])
+        for _ in range(4):
+            scene.more()
+            assert neighbour(fleet, EGRESS_BANK[6]) == before  # nobody is led astray by questions
         assert scene.resets() == []
         gw2.remove_egress(EGRESS_BANK)
         wait_for("w1 to be ready", w1.ready)
