@@ -168,12 +168,13 @@ static void drop_ways(const struct datapath *d, const struct datapath *before)
 
 void drop_unwanted(const struct datapath *d, const struct datapath *before)
 {
-	drop_ways(d, before);
-	if (before) {
+	if (before)
 		drop_managed(d, before);
-		drop_leads(d, before);
-	} else {
+	else
 		drop_left(d);
+	drop_ways(d, before);
+	if (before)
+		drop_leads(d, before);
+	else
 		drop_stale_routes(d);
-	}
 }
